@@ -1,0 +1,142 @@
+"""A model, or a run in the middle, in one safetensors file.
+
+The tensors bear the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
+is `format` ("microgpt 1") and, as JSON, `config`, `vocabulary` and `training`, the run's record. A
+model is a checkpoint without `adam.*`. Files are written beside their place, then renamed into it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from microgpt.config import GPTConfig
+
+FORMAT = "microgpt 1"
+State = Mapping[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one file holds.
+
+    Raises:
+        ValueError: the parts do not fit each other.
+    """
+
+    config: GPTConfig
+    vocabulary: str  # its characters in the order of their ids; BOS follows
+    state: State  # parameters (outputs, inputs) by name; adam.* too if the run is to go on
+    training: dict[str, Any] = field(default_factory=dict)  # the record of the run: JSON
+
+    def __post_init__(self) -> None:
+        if len(set(self.vocabulary)) + 1 != self.config.vocab_size:
+            raise ValueError(
+                f"a vocabulary of {len(set(self.vocabulary))} characters and BOS does not make "
+                f"the config's vocab_size {self.config.vocab_size}"
+            )
+        check_state(self.config, self.state)
+
+    def model(self) -> "Checkpoint":
+        """Return the model alone, without the optimizer's state."""
+        state = {name: a for name, a in self.state.items() if not name.startswith("adam.")}
+        return Checkpoint(self.config, self.vocabulary, state, self.training)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint to a file, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written; what was there before is untouched.
+        """
+        metadata = {
+            "format": FORMAT,
+            "config": json.dumps(asdict(self.config)),
+            "vocabulary": json.dumps(self.vocabulary),
+            "training": json.dumps(self.training),
+        }
+        tensors = {name: np.asarray(array, order="C") for name, array in self.state.items()}
+        write(path, to_safetensors(tensors, metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
+        """Read a file, trusting nothing in it.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no safetensors file, not one of ours, or its parts disagree.
+        """
+        with open(path, "rb"):  # says what is wrong with the path in the system's own words
+            pass
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+                state = {}
+                for name in file.keys():  # noqa: SIM118 (it is no dict)
+                    dtype = file.get_slice(name).get_dtype()
+                    if dtype not in ("F32", "F64"):
+                        raise ValueError(f"tensor {name} holds {dtype} numbers, not F32 or F64")
+                    state[name] = file.get_tensor(name)
+            config = json.loads(metadata["config"])
+            vocabulary, training = (
+                json.loads(metadata["vocabulary"]),
+                json.loads(metadata["training"]),
+            )
+            if not isinstance(vocabulary, str) or not isinstance(training, dict):
+                raise ValueError("its vocabulary is no text, or its training record no object")
+            return cls(GPTConfig(**config), vocabulary, state, training)
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+            SafetensorError,
+        ) as error:
+            raise ValueError(f"{path} is not a model that microgpt can use: {error}") from None
+
+
+def check_state(config: GPTConfig, state: State) -> None:
+    """Raise ValueError unless a state is that of a model of this config, every number finite."""
+    missing = next((name for name, _ in config.shapes() if name not in state), None)
+    if missing:
+        raise ValueError(f"parameter {missing} is missing")
+    shapes: dict[str, tuple[int, ...]] = dict(config.shapes())
+    if any(name.startswith("adam.") for name in state):
+        shapes |= {f"adam.{which}.{name}": s for which in "mv" for name, s in config.shapes()}
+        shapes["adam.t"] = ()
+    if unlike := sorted(shapes.keys() ^ state.keys()):
+        raise ValueError(f"tensor {unlike[0]} is missing or does not belong there")
+    for name, array in state.items():
+        if array.shape != shapes[name]:
+            raise ValueError(f"tensor {name} has the shape {array.shape}, not {shapes[name]}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"tensor {name} holds NaN or infinite numbers")
+        if name.startswith(("adam.v.", "adam.t")) and (array < 0).any():
+            raise ValueError(f"tensor {name} holds negative numbers")
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically: whoever looks finds the old content or the new, never a part.
+
+    Raises:
+        OSError: it cannot be written; the old content is untouched, nothing is left beside it.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

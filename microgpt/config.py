@@ -1,0 +1,73 @@
+"""The sizes of a model (GPTConfig) and the settings of its optimizer (Adam)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The sizes of a model; every function of gpt.py takes one.
+
+    Raises:
+        ValueError: a size is not a positive integer, or n_embd is no multiple of n_head.
+    """
+
+    n_layer: int = 1  # blocks of attention and MLP, one after another
+    n_embd: int = 16  # width of the residual stream
+    n_head: int = 4  # attention heads; each takes n_embd / n_head of the width
+    block_size: int = 16  # positions the model can see: the longest context
+    vocab_size: int = 27  # tokens: the characters, and BOS as the last
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            size = getattr(self, field.name)
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{field.name} is {size!r}; it must be a whole number, 1 or more")
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd {self.n_embd} cannot be shared among {self.n_head} heads; "
+                "make n_embd a multiple of n_head"
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def n_params(self) -> int:
+        """How many numbers the model learns."""
+        return sum(math.prod(shape) for _, shape in self.shapes())
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield each parameter's name and shape (outputs, inputs), in the order of gpt.init."""
+        n = self.n_embd
+        yield "wte", (self.vocab_size, n)
+        yield "wpe", (self.block_size, n)
+        yield "lm_head", (self.vocab_size, n)
+        for i in range(self.n_layer):
+            for name in ("attn_wq", "attn_wk", "attn_wv", "attn_wo"):
+                yield f"layer{i}.{name}", (n, n)
+            yield f"layer{i}.mlp_fc1", (4 * n, n)
+            yield f"layer{i}.mlp_fc2", (n, 4 * n)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The settings of the optimizer (Kingma & Ba 2015, algorithm 1).
+
+    Raises:
+        ValueError: a beta is outside [0, 1), or eps is not a positive number.
+    """
+
+    beta1: float = 0.85  # how much of the smoothed gradient is kept each step
+    beta2: float = 0.99  # the same for its square
+    eps: float = 1e-8  # keeps the division finite where gradients are zero
+
+    def __post_init__(self) -> None:
+        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name} is {beta!r}; it must be at least 0 and less than 1")
+        if not 0 < self.eps < math.inf:
+            raise ValueError(f"eps is {self.eps!r}; it must be a small positive number")

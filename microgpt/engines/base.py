@@ -1,0 +1,123 @@
+"""The one protocol that every engine speaks: what it means to run and to train a model.
+
+A document is a list of token ids [BOS, ..., BOS]; what lies past block_size + 1 tokens is not read.
+A batch is a list of documents. The loss of a document is the mean over its n = min(len - 1,
+block_size) positions of -log p(next token), in nats; that of a batch is the mean over its
+documents. `weights`, where given, holds a list for each document with a number for each position,
+and the weighted sum takes the place of the mean (which is a weight of 1/n everywhere).
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt import gpt
+from microgpt.config import GPTConfig
+
+Array = NDArray[np.floating]
+State = Mapping[
+    str, Array
+]  # parameters by name, and where there are any: adam.m.*, adam.v.*, adam.t
+Document = Sequence[int]
+Batch = Sequence[Document]
+Weights = Sequence[Sequence[float]]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a model: one token at a time, or a whole document to look inside."""
+
+    config: GPTConfig
+
+    def reset(self) -> None:
+        """Forget the tokens seen: the next step is at position 0."""
+
+    def step(self, token_id: int) -> Array:
+        """Read one token; return the logits (vocab_size,) of the next.
+
+        Raises:
+            ValueError: the token is not in the vocabulary, or block_size tokens were read already.
+        """
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        """Run T tokens from position 0 and return what the model computed on the way.
+
+        Returns:
+            logits (T, vocab_size); probs (T, vocab_size): their softmax;
+            attention (n_layer, n_head, T, T): [.., t, s] is how much position t takes from s;
+            residual (n_layer + 1, T, n_embd): the stream before each layer, and after the last;
+            hidden (n_layer, T, 4 n_embd): the MLP's units after their ReLU.
+
+        Raises:
+            ValueError: there are no tokens, more than block_size, or one outside the vocabulary.
+        """
+
+
+@runtime_checkable
+class TrainableEngine(Engine, Protocol):
+    """An engine that can also learn."""
+
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None = None,
+    ) -> list[float]:
+        """Take one Adam step a batch; return each batch's loss before its step (nats/token).
+
+        Raises:
+            ValueError: a batch or document is empty, a token is outside the vocabulary, the
+                lengths of the arguments disagree, or a loss is no longer a finite number.
+        """
+
+    def loss(self, batch: Batch, weights: Weights | None = None) -> float:
+        """Return the loss of a batch (nats/token); raises as train does."""
+
+    def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        """Return d loss / d parameter for each parameter, by its name; raises as train does."""
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of the parameters, adam.m.NAME, adam.v.NAME, and adam.t (steps taken)."""
+
+    def load(self, state: State) -> None:
+        """Take over a state; without its adam entries, the optimizer starts afresh.
+
+        Raises:
+            ValueError: a name is missing or unknown, a shape is wrong, a number is not finite.
+        """
+
+
+def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
+    """Draw fresh parameters, the numbers and the order of gpt.init, as (outputs, inputs) arrays."""
+    params = gpt.init(config, rng)
+    return {
+        name: np.array([[p.data for p in row] for row in rows]) for name, rows in params.items()
+    }
+
+
+def check_tokens(config: GPTConfig, tokens: Document) -> None:
+    """Raise ValueError unless each token is in the vocabulary and there is one at least."""
+    if not len(tokens):
+        raise ValueError("there are no tokens; a document holds one at least")
+    for token in tokens:
+        if not 0 <= token < config.vocab_size:
+            raise ValueError(
+                f"token {token} is not in the vocabulary: 0 to {config.vocab_size - 1}"
+            )
+
+
+def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> None:
+    """Raise ValueError unless the batch can be trained on, with a weight for every position."""
+    if not len(batch):
+        raise ValueError("the batch is empty; it holds one document at least")
+    for tokens in batch:
+        check_tokens(config, tokens)
+        if len(tokens) < 2:
+            raise ValueError(f"the document {list(tokens)} has no next token to learn; BOS ends it")
+    if weights is not None:
+        lengths = [min(len(tokens) - 1, config.block_size) for tokens in batch]
+        if [len(row) for row in weights] != lengths:
+            raise ValueError(f"weights must hold, a document each, lists of {lengths} numbers")

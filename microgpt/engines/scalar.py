@@ -1,0 +1,180 @@
+"""The scalar engine: gpt.py itself, adapted to the protocol. Nothing is computed here anew."""
+
+import math
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from microgpt import gpt
+from microgpt.checkpoint import check_state
+from microgpt.config import Adam, GPTConfig
+from microgpt.engines.base import Array, Batch, Document, State, Weights, check_batch, check_tokens
+
+
+class ScalarEngine:
+    """Runs and trains a model in Python scalars, one Value a number."""
+
+    def __init__(self, config: GPTConfig, state: State, optimizer: Adam) -> None:
+        self.config, self.optimizer = config, optimizer
+        self.load(state)
+
+    def load(self, state: State) -> None:
+        check_state(self.config, state)
+        names = [name for name, _ in self.config.shapes()]
+        self.params = {name: _matrix(state[name]) for name in names}
+        self._flat = gpt.flat(self.params)
+        self._t = int(state["adam.t"]) if "adam.t" in state else 0
+        self._moments = {
+            which: [x for name in names for x in state[f"adam.{which}.{name}"].ravel().tolist()]
+            if self._t
+            else [0.0] * len(self._flat)
+            for which in "mv"
+        }
+        self.reset()
+
+    def state(self) -> dict[str, Array]:
+        state = self._by_name([p.data for p in self._flat])
+        for which, moments in self._moments.items():
+            named = self._by_name(moments)
+            state |= {f"adam.{which}.{name}": array for name, array in named.items()}
+        return state | {"adam.t": np.array(float(self._t))}
+
+    def reset(self) -> None:
+        self._pos, (self._keys, self._values) = 0, gpt.cache(self.config)
+
+    def step(self, token_id: int) -> Array:
+        check_tokens(self.config, [token_id])
+        if self._pos >= self.config.block_size:
+            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
+        keys, values = self._keys, self._values
+        logits = gpt.gpt(self.params, self.config, token_id, self._pos, keys, values)
+        for layer in (*keys, *values):  # keep the numbers, not the graph behind them
+            layer[-1] = [gpt.Value(x.data) for x in layer[-1]]
+        self._pos += 1
+        return _array(logits)
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        check_tokens(self.config, tokens)
+        c, count = self.config, len(tokens)
+        if count > c.block_size:
+            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        seen: dict[str, list[Array]] = {"softmax": [], "rmsnorm": [], "relu": [], "lm_head": []}
+        watched = _watching(self.params, seen)
+        keys, values = gpt.cache(c)
+        logits = np.array(
+            [_array(watched(self.params, c, t, i, keys, values)) for i, t in enumerate(tokens)]
+        )
+        attention = np.zeros((c.n_layer, c.n_head, count, count))
+        weights = iter(seen["softmax"])
+        for t in range(count):
+            for layer in range(c.n_layer):
+                for head in range(c.n_head):
+                    attention[layer, head, t, : t + 1] = next(weights)
+        # rmsnorm reads the embedding, then in each layer the stream before attention and before MLP
+        streams = np.array(seen["rmsnorm"]).reshape(count, 1 + 2 * c.n_layer, c.n_embd)
+        residual = np.concatenate([streams[:, 1::2], np.array(seen["lm_head"])[:, None]], axis=1)
+        hidden = np.array(seen["relu"]).reshape(count, c.n_layer, 4 * c.n_embd)
+        return {
+            "logits": logits,
+            "probs": np.array([_array(gpt.softmax([gpt.Value(z) for z in row])) for row in logits]),
+            "attention": attention,
+            "residual": residual.swapaxes(0, 1).copy(),
+            "hidden": hidden.swapaxes(0, 1).copy(),
+        }
+
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None = None,
+    ) -> list[float]:
+        losses = []
+        weights = weights or [None] * len(batches)
+        for batch, lr, w in zip(batches, learning_rates, weights, strict=True):
+            losses.append(self._backward(batch, w))
+            beta1, beta2, eps = self.optimizer.beta1, self.optimizer.beta2, self.optimizer.eps
+            m, v = self._moments["m"], self._moments["v"]
+            gpt.adam(self._flat, m, v, self._t, lr, beta1, beta2, eps)
+            self._t += 1
+        return losses
+
+    def loss(self, batch: Batch, weights: Weights | None = None) -> float:
+        check_batch(self.config, batch, weights)
+        each = [
+            self._loss(tokens, weights[i] if weights else None) for i, tokens in enumerate(batch)
+        ]
+        return sum(loss.data for loss in each) / len(batch)
+
+    def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        self._backward(batch, weights)
+        return self._by_name([p.grad for p in self._flat])
+
+    def _backward(self, batch: Batch, weights: Weights | None) -> float:
+        """Leave the gradient of a batch's loss in the parameters' grad; return the loss."""
+        check_batch(self.config, batch, weights)
+        for p in self._flat:
+            p.grad = 0
+        mean = 0.0
+        for i, tokens in enumerate(batch):
+            loss = self._loss(tokens, weights[i] if weights else None) / len(batch)
+            loss.backward()
+            mean += loss.data
+        return mean
+
+    def _loss(self, tokens: Document, weights: Sequence[float] | None) -> gpt.Value:
+        try:
+            loss = gpt.loss(self.params, self.config, tokens)
+        except (ValueError, OverflowError) as error:  # log(0), or a number past the largest float
+            raise ValueError(f"the loss is no longer a finite number ({error}); lower lr") from None
+        if not math.isfinite(loss.data):
+            raise ValueError(f"the loss is no longer a finite number ({loss.data}); lower lr")
+        if weights is None:
+            return loss
+        (total,) = loss._children  # gpt.loss ends in total * (1/n), and total adds up the positions
+        return gpt.add([s * weight for s, weight in zip(total._children, weights, strict=True)])
+
+    def _by_name(self, numbers: Sequence[float]) -> dict[str, Array]:
+        arrays, start = {}, 0
+        for name, (rows, columns) in self.config.shapes():
+            end = start + rows * columns
+            arrays[name] = np.array(numbers[start:end], dtype=float).reshape(rows, columns)
+            start = end
+        return arrays
+
+
+def _matrix(array: Array) -> gpt.Matrix:
+    return [[gpt.Value(x) for x in row] for row in array.astype(float).tolist()]
+
+
+def _array(values: Sequence[gpt.Value]) -> Array:
+    return np.array([v.data for v in values])
+
+
+def _watching(params: gpt.Params, seen: dict[str, list[Array]]) -> Callable[..., Any]:
+    """Return gpt.gpt, the same code, calling functions that also note what passes through them.
+
+    Each function of gpt.py finds the others by name; here the names lead to these.
+    """
+    names = dict(vars(gpt))
+
+    def softmax(logits: gpt.Vector) -> gpt.Vector:
+        probs = gpt.softmax(logits)
+        seen["softmax"].append(_array(probs))
+        return probs
+
+    def rmsnorm(x: gpt.Vector) -> gpt.Vector:
+        seen["rmsnorm"].append(_array(x))
+        return gpt.rmsnorm(x)
+
+    def linear(x: gpt.Vector, w: gpt.Matrix) -> gpt.Vector:
+        if w is params["lm_head"]:
+            seen["lm_head"].append(_array(x))
+        elif len(x) > len(w):  # only mlp_fc2 is wider than high: its input are the units after ReLU
+            seen["relu"].append(_array(x))
+        return gpt.linear(x, w)
+
+    names |= {"softmax": softmax, "rmsnorm": rmsnorm, "linear": linear}
+    names["attention"] = FunctionType(gpt.attention.__code__, names)
+    return FunctionType(gpt.gpt.__code__, names)

@@ -1,0 +1,200 @@
+"""A complete GPT: it reads a list of names, learns how names are spelled, and invents new ones.
+
+    python gpt.py [FILE]       FILE holds one document a line; without it, a list of names is found
+
+Every number is a Python scalar: no tensor, no dependency. A large language model has the same six
+parts; what it adds is scale. Documents become tokens, tokens vectors, vectors a guess at the next
+token; the error of the guess becomes a gradient, which moves 4,192 numbers until guesses are good.
+"""
+import math
+import random
+import sys
+from collections import namedtuple
+from operator import mul
+from pathlib import Path
+from urllib.request import urlopen
+
+# ---- Dataset: documents, one a line --------------------------------------------------------------
+PUBLISHED = "https://raw.githubusercontent.com/karpathy/makemore/988aa59/names.txt"
+def find():
+    """Return the list of names at hand: here, else beside this file, else fetched to here."""
+    here, packaged = Path("names.txt"), Path(__file__).parent / "data" / "names.txt"
+    if not here.exists() and not packaged.exists():
+        here.write_bytes(urlopen(PUBLISHED, timeout=30).read())
+    return here if here.exists() else packaged
+
+def read(path):
+    return [line.strip() for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
+
+# ---- Tokenizer: text <-> integers ----------------------------------------------------------------
+# A character's token is its place in the alphabet (a-z -> 0-25). One token more, BOS (26), stands
+# where a document begins and where it ends: emma -> [26, 4, 12, 12, 0, 26].
+def encode(doc, alphabet): return [len(alphabet), *map(alphabet.index, doc), len(alphabet)]
+def decode(tokens, alphabet): return "".join(alphabet[token] for token in tokens)
+
+# ---- Autograd: numbers that know where they came from --------------------------------------------
+class Value:
+    """A number, the values it was computed from, and how fast it changes with each of them."""
+    __slots__ = ("data", "grad", "_children", "_local_grads")
+    def __init__(self, data, children=(), local_grads=()):
+        self.data = data                 # the number
+        self.grad = 0                    # d loss / d self, once loss.backward() has run
+        self._children = children        # the values it was computed from: one, two or two hundred
+        self._local_grads = local_grads  # d self / d child, for each of them
+
+    def __repr__(self): return f"Value(data={self.data}, grad={self.grad})"
+    def __add__(self, other):
+        if isinstance(other, Value):
+            return Value(self.data + other.data, (self, other), (1, 1))
+        return Value(self.data + other, (self,), (1,))
+    def __mul__(self, other):
+        if isinstance(other, Value):
+            return Value(self.data * other.data, (self, other), (other.data, self.data))
+        return Value(self.data * other, (self,), (other,))
+    def __pow__(self, n): return Value(self.data**n, (self,), (n * self.data ** (n - 1),))
+    def exp(self): return Value(e := math.exp(self.data), (self,), (e,))
+    def log(self): return Value(math.log(self.data), (self,), (1 / self.data,))
+    def relu(self): return Value(self.data, (self,), (1,)) if self.data > 0 else Value(0.0)
+    def __neg__(self): return self * -1
+    def __sub__(self, other): return self + -other
+    def __truediv__(self, other): return self * other**-1
+    __radd__, __rmul__ = __add__, __mul__
+    def __rsub__(self, other): return -self + other
+    def __rtruediv__(self, other): return self**-1 * other
+
+    def backward(self):
+        """Add d self / d value to the grad of every value that self was computed from."""
+        order, seen, stack = [], set(), [self]
+        while stack:  # list values so that each stands behind its children
+            value = stack.pop()
+            if value is None:  # all children of the value below have been listed: now it may be
+                order.append(stack.pop())
+            elif value not in seen:
+                seen.add(value)
+                stack += value, None
+                stack += [c for c in value._children if c._children and c not in seen]
+        self.grad = 1
+        for value in reversed(order):  # the chain rule, from the loss down to the parameters
+            grad = value.grad  # is complete: all that was computed from value came before it
+            for child, local_grad in zip(value._children, value._local_grads):
+                child.grad += local_grad * grad
+
+def add(values):
+    """Return the sum of any number of values, as one node."""
+    return Value(sum(v.data for v in values), (*values,), (1,) * len(values))
+
+def dot(a, b):
+    """Return a[0]*b[0] + a[1]*b[1] + ... as one node; d dot / d a[i] is b[i], and vice versa."""
+    a_data, b_data = [v.data for v in a], [v.data for v in b]
+    return Value(sum(map(mul, a_data, b_data)), (*a, *b), (*b_data, *a_data))
+
+# ---- Architecture: a token and those before it -> a guess at the next ----------------------------
+Config = namedtuple("Config", "vocab_size n_layer n_embd n_head block_size")
+
+def init(config, rng):
+    """Return random parameters by name, each a matrix of (outputs, inputs): a list of rows."""
+    def matrix(outputs, inputs):
+        return [[Value(rng.gauss(0, 0.08)) for _ in range(inputs)] for _ in range(outputs)]
+    sizes = {"wte": config.vocab_size, "wpe": config.block_size, "lm_head": config.vocab_size}
+    params, n = {name: matrix(size, config.n_embd) for name, size in sizes.items()}, config.n_embd
+    for i in range(config.n_layer):
+        params |= {f"layer{i}.attn_w{which}": matrix(n, n) for which in "qkvo"}
+        params |= {f"layer{i}.mlp_fc1": matrix(4 * n, n), f"layer{i}.mlp_fc2": matrix(n, 4 * n)}
+    return params
+
+def flat(params): return [p for matrix in params.values() for row in matrix for p in row]
+def cache(config): return [[] for _ in range(config.n_layer)], [[] for _ in range(config.n_layer)]
+def linear(x, w): return [dot(row, x) for row in w]  # (inputs) -> (outputs), one for each row of w
+
+def softmax(logits):
+    """Turn numbers of any size into probabilities: positive, of sum 1, the larger the likelier."""
+    largest = max(z.data for z in logits)  # taken off, or exp could overflow
+    exps = [(z - largest).exp() for z in logits]
+    scale = add(exps) ** -1
+    return [e * scale for e in exps]
+
+def rmsnorm(x):
+    """Scale a vector to a mean square of 1, so that sizes stay tame however deep the model."""
+    scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
+    return [xi * scale for xi in x]
+
+def attention(q, keys, values, n_head):
+    """Mix the values of the T tokens so far, each as much as its key fits the query q."""
+    mix, head_dim = [], len(q) // n_head
+    for start in range(0, len(q), head_dim):  # each head looks at its own slice of every vector
+        head = slice(start, start + head_dim)
+        weights = softmax([dot(q[head], k[head]) / head_dim**0.5 for k in keys])      # (T)
+        mix += [dot(weights, column) for column in zip(*(v[head] for v in values))]   # (head_dim)
+    return mix                                                                        # (n_embd)
+
+def gpt(params, config, token_id, pos_id, keys, values):
+    """Return the logits (vocab_size) of the next token; append this one to keys and values."""
+    x = [t + p for t, p in zip(params["wte"][token_id], params["wpe"][pos_id])]       # (n_embd)
+    x = rmsnorm(x)
+    for i in range(config.n_layer):
+        h = rmsnorm(x)                                            # 1) tokens talk to each other
+        q = linear(h, params[f"layer{i}.attn_wq"])                # what this token looks for
+        keys[i].append(linear(h, params[f"layer{i}.attn_wk"]))    # what it is found by: (T, n_embd)
+        values[i].append(linear(h, params[f"layer{i}.attn_wv"]))  # what it has to tell: (T, n_embd)
+        h = attention(q, keys[i], values[i], config.n_head)
+        h = linear(h, params[f"layer{i}.attn_wo"])
+        x = [a + b for a, b in zip(x, h)]                         # added to x, never in its place
+        h = linear(rmsnorm(x), params[f"layer{i}.mlp_fc1"])       # 2) and each thinks: (4 n_embd)
+        h = linear([a.relu() for a in h], params[f"layer{i}.mlp_fc2"])
+        x = [a + b for a, b in zip(x, h)]
+    return linear(x, params["lm_head"])
+
+# ---- Training: guess, measure the error, move every parameter against its gradient ---------------
+def loss(params, config, tokens):
+    """Return the mean surprise -log p(next token) over a document (nats); blind guessing: ln 27."""
+    surprises, (keys, values) = [], cache(config)
+    for pos_id in range(min(config.block_size, len(tokens) - 1)):
+        probs = softmax(gpt(params, config, tokens[pos_id], pos_id, keys, values))
+        surprises.append(-probs[tokens[pos_id + 1]].log())
+    return add(surprises) / len(surprises)
+
+def adam(params, m, v, step, lr, beta1=0.85, beta2=0.99, eps=1e-8):
+    """Move every parameter by about lr against its gradient, smoothed over the last steps."""
+    m_scale, v_scale = 1 / (1 - beta1 ** (step + 1)), 1 / (1 - beta2 ** (step + 1))
+    for i, p in enumerate(params):
+        m[i] = beta1 * m[i] + (1 - beta1) * p.grad      # the gradient, smoothed
+        v[i] = beta2 * v[i] + (1 - beta2) * p.grad**2   # its square, smoothed
+        p.data -= lr * m[i] * m_scale / (math.sqrt(v[i] * v_scale) + eps)
+        p.grad = 0
+
+# ---- Inference: guess a token, append it, repeat -------------------------------------------------
+def sample(params, config, rng, temperature=0.5):
+    """Return the tokens of a new document; the lower the temperature, the fewer surprises."""
+    tokens, (keys, values) = [config.vocab_size - 1], cache(config)
+    for pos_id in range(config.block_size):
+        logits = gpt(params, config, tokens[-1], pos_id, keys, values)
+        probs = softmax([z / temperature for z in logits])
+        tokens += rng.choices(range(config.vocab_size), [p.data for p in probs])
+        if tokens[-1] == tokens[0]:
+            return tokens[1:-1]
+    return tokens[1:]
+
+def main(argv, steps=1000):
+    try:
+        docs = read(path := Path(argv[0]) if argv else find())
+    except (OSError, ValueError) as error:
+        docs, path = [], f"{(argv or [PUBLISHED])[0]} ({error})"
+    if not docs:
+        return f"gpt.py: no documents in {path}; give it a UTF-8 text file, one document a line"
+    rng = random.Random(42)
+    rng.shuffle(docs)
+    alphabet = "".join(sorted(set("".join(docs))))
+    config = Config(len(alphabet) + 1, n_layer=1, n_embd=16, n_head=4, block_size=16)
+    params = init(config, rng)
+    weights = flat(params)
+    m, v = [0.0] * len(weights), [0.0] * len(weights)
+    print(f"{path}: {len(docs)} documents, {len(alphabet)} characters, {len(m)} parameters")
+    for step in range(steps):
+        surprise = loss(params, config, encode(docs[step % len(docs)], alphabet))
+        surprise.backward()
+        adam(weights, m, v, step, lr=0.01 * (1 - step / steps))
+        print(f"step {step + 1:4d} / {steps} | loss {surprise.data:.4f}")
+    for _ in range(20): print(decode(sample(params, config, rng), alphabet))
+
+if __name__ == "__main__" and (problem := main(sys.argv[1:])):
+    sys.exit(print(problem, file=sys.stderr) or 2)
