@@ -1,5 +1,7 @@
 """The scalar engine: gpt.py itself, adapted to the protocol. Nothing is computed here anew."""
 
+from __future__ import annotations  # some names of gpt.pyi are there for the type checker alone
+
 import math
 from collections.abc import Callable, Sequence
 from types import FunctionType
