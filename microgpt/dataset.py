@@ -57,10 +57,13 @@ def published() -> Path:
 
     Raises:
         OSError: it is not there and cannot be fetched within 5 s.
-        ValueError: MICROGPT_NAMES names another file.
+        ValueError: MICROGPT_NAMES names a file that is another, or cannot be read.
     """
     if given := os.environ.get("MICROGPT_NAMES"):
-        found = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+        try:
+            found = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ValueError(f"MICROGPT_NAMES names {given}: {error.strerror}") from None
         if found != SHA256:
             raise ValueError(
                 f"MICROGPT_NAMES names {given}, which is not the published list: "

@@ -4,25 +4,54 @@ from importlib import import_module
 from typing import Any
 
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import State, TrainableEngine
+from microgpt.engines.base import Engine, State, TrainableEngine
 
-ENGINES = {  # name: (module, class, what it is)
-    "scalar": ("scalar", "ScalarEngine", "gpt.py itself: one Python number at a time"),
+# Each engine's module, its class, and what it is; the best for training stands first.
+ENGINES = {
+    "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
 }
 
 
 def create(
     name: str, config: GPTConfig, state: State, optimizer: Adam | None = None, **options: Any
-) -> TrainableEngine:
+) -> Engine:
     """Return the engine of that name, holding a state; options are the engine's own.
 
     Raises:
-        ValueError: there is no such engine, or it cannot hold this model.
+        ValueError: there is no such engine, it is not installed, or it cannot hold this model.
     """
     if name not in ENGINES:
         raise ValueError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
+    if reason := missing(name):
+        raise ValueError(f"the engine {name} is not installed: {reason}")
     module, class_name, _ = ENGINES[name]
-    engine: TrainableEngine = getattr(import_module(f"microgpt.engines.{module}"), class_name)(
-        config, state, optimizer or Adam(), **options
-    )
+    make = getattr(import_module(f"microgpt.engines.{module}"), class_name)
+    try:
+        engine: Engine = make(config, state, optimizer or Adam(), **options)
+    except TypeError as error:
+        raise ValueError(f"the engine {name} has no such option: {error}") from None
     return engine
+
+
+def create_trainable(
+    name: str, config: GPTConfig, state: State, optimizer: Adam | None = None, **options: Any
+) -> TrainableEngine:
+    """Return an engine that can train; raises as create does, and for one that cannot."""
+    engine = create(name, config, state, optimizer, **options)
+    if not isinstance(engine, TrainableEngine):
+        raise ValueError(f"the engine {name} runs models but cannot train them")
+    return engine
+
+
+def missing(name: str) -> str | None:
+    """Return why an engine is not there and how to get it; None where it is there."""
+    try:
+        import_module(f"microgpt.engines.{ENGINES[name][0]}")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def default() -> str:
+    """Return the name of the best engine that is there."""
+    return next(name for name in ENGINES if not missing(name))

@@ -25,6 +25,8 @@ Document = Sequence[int]
 Batch = Sequence[Document]
 Weights = Sequence[Sequence[float]]
 
+MOST_PARAMS = 100_000_000  # drawn one at a time, as gpt.py does: a minute or two
+
 
 @runtime_checkable
 class Engine(Protocol):
@@ -91,7 +93,16 @@ class TrainableEngine(Engine, Protocol):
 
 
 def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
-    """Draw fresh parameters, the numbers and the order of gpt.init, as (outputs, inputs) arrays."""
+    """Draw fresh parameters, the numbers and the order of gpt.init, as (outputs, inputs) arrays.
+
+    Raises:
+        ValueError: there are too many to draw one by one.
+    """
+    if config.n_params > MOST_PARAMS:
+        raise ValueError(
+            f"a model of {config.n_params:,} parameters is past what is meant here, "
+            f"{MOST_PARAMS:,}; make n_embd, n_layer, block_size or the vocabulary smaller"
+        )
     params = gpt.init(config, rng)
     return {
         name: np.array([[p.data for p in row] for row in rows]) for name, rows in params.items()
