@@ -329,11 +329,12 @@ def _note(line: str) -> None:
 def sample(model: str, engine: str | None, as_json: bool, **given: Any) -> None:
     """Invent new names, a line each."""
     loaded = microgpt.load(model, engine)
-    if given["seed"] is None:
+    unseeded = given["seed"] is None
+    if unseeded:
         given["seed"] = sampling.fresh_seed()
-        if not as_json:
-            _note(f"--seed {given['seed']}")
     names = loaded.sample(**given)
+    if unseeded and not as_json:
+        _note(f"--seed {given['seed']}")
     if as_json:
         print(json.dumps(given | {"documents": names}, ensure_ascii=False))
     else:

@@ -7,6 +7,7 @@ documents. `weights`, where given, holds a list for each document with a number 
 and the weighted sum takes the place of the mean (which is a weight of 1/n everywhere).
 """
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -132,3 +133,19 @@ def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> Non
         lengths = [min(len(tokens) - 1, config.block_size) for tokens in batch]
         if [len(row) for row in weights] != lengths:
             raise ValueError(f"weights must hold, a document each, lists of {lengths} numbers")
+
+
+def check_training(
+    config: GPTConfig,
+    batches: Sequence[Batch],
+    learning_rates: Sequence[float],
+    weights: Sequence[Weights | None] | None,
+) -> None:
+    """Raise ValueError unless every step of train can be taken, before any is."""
+    counts = [len(batches), len(learning_rates), len(batches if weights is None else weights)]
+    if len(set(counts)) > 1:
+        raise ValueError(f"batches, learning_rates and weights differ in length: {counts}")
+    if not all(math.isfinite(lr) for lr in learning_rates):
+        raise ValueError("learning_rates must be finite numbers")
+    for i, batch in enumerate(batches):
+        check_batch(config, batch, weights[i] if weights is not None else None)

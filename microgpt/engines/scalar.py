@@ -12,7 +12,16 @@ import numpy as np
 from microgpt import gpt
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Array, Batch, Document, State, Weights, check_batch, check_tokens
+from microgpt.engines.base import (
+    Array,
+    Batch,
+    Document,
+    State,
+    Weights,
+    check_batch,
+    check_tokens,
+    check_training,
+)
 
 
 class ScalarEngine:
@@ -92,9 +101,11 @@ class ScalarEngine:
         learning_rates: Sequence[float],
         weights: Sequence[Weights | None] | None = None,
     ) -> list[float]:
+        check_training(self.config, batches, learning_rates, weights)
         losses = []
-        weights = weights or [None] * len(batches)
-        for batch, lr, w in zip(batches, learning_rates, weights, strict=True):
+        for batch, lr, w in zip(
+            batches, learning_rates, weights or [None] * len(batches), strict=True
+        ):
             losses.append(self._backward(batch, w))
             beta1, beta2, eps = self.optimizer.beta1, self.optimizer.beta2, self.optimizer.eps
             m, v = self._moments["m"], self._moments["v"]
@@ -110,12 +121,12 @@ class ScalarEngine:
         return sum(loss.data for loss in each) / len(batch)
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        check_batch(self.config, batch, weights)
         self._backward(batch, weights)
         return self._by_name([p.grad for p in self._flat])
 
     def _backward(self, batch: Batch, weights: Weights | None) -> float:
         """Leave the gradient of a batch's loss in the parameters' grad; return the loss."""
-        check_batch(self.config, batch, weights)
         for p in self._flat:
             p.grad = 0
         mean = 0.0
