@@ -2,6 +2,9 @@
 
 import os
 import random
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -33,3 +36,45 @@ def state() -> State:
 def checkpoint(state: State) -> Checkpoint:
     """Return a model of the published sizes that has learned nothing yet."""
     return Checkpoint(GPTConfig(), LETTERS, state)
+
+
+class Serve:
+    """A web server on this machine that gives one content and counts who asked."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.requests = content, 0
+        serve = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                serve.requests += 1
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(serve.content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/names.txt"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[bytes], Serve]]:
+    """Return a function that serves a content until the test ends."""
+    servers = []
+
+    def start(content: bytes) -> Serve:
+        servers.append(Serve(content))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
