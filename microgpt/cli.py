@@ -25,6 +25,7 @@ from microgpt import checkpoint, dataset, engines, sampling, training
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
+Observer = Callable[[training.Progress], None]
 KEPT = ("resume", "data", "out", "log", "keep_best")  # what may be said again with --resume
 
 
@@ -126,16 +127,21 @@ def train(context: click.Context, /, **given: Any) -> int:
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
     if out and not os.access(Path(out).absolute().parent, os.W_OK):
         raise click.UsageError(f"--out {out}: its folder is missing or cannot be written to")
-    c, data = run.config, run.dataset
-    print(
-        f"{data.name}: {len(data.documents):,} documents, {c.vocab_size - 1} characters; "
-        f"{c.n_params:,} parameters; engine {run.engine_name}"
-    )
-    print(f"repeat with: {_command(run)}", flush=True)
-    if not _advance(run, out, given["log"], given["keep_best"]):
-        return 130
-    _report(run)
-    return 0
+    with _log(given["log"], run) as write:
+        _introduce(run)
+        finished = _advance(run, out, write, given["keep_best"])
+    if finished:
+        if out:
+            run.checkpoint().model().save(out)
+        _report(run)
+        return 0
+    path = out or _unused("interrupted.safetensors")
+    run.checkpoint().save(path)
+    _note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
+    words = ["microgpt", "train", "--resume", path]
+    words += ["--log", given["log"]] if given["log"] else []
+    _note(shlex.join(words + (["--keep-best"] if given["keep_best"] else [])))
+    return 130
 
 
 def _begin(given: dict[str, Any]) -> training.Run:
@@ -158,28 +164,32 @@ def _resume(context: click.Context, given: dict[str, Any]) -> training.Run:
             )
     loaded = checkpoint.Checkpoint.load(given["resume"])
     try:
-        name = given["data"] or loaded.training["data"]["name"]
-        return training.Run.resume(loaded, dataset.load(name))
-    except (ValueError, KeyError, TypeError) as error:
+        return training.Run.resume(loaded, given["data"] and dataset.load(given["data"]))
+    except ValueError as error:
         raise click.UsageError(f"cannot resume {given['resume']}: {error}") from None
 
 
-def _command(run: training.Run) -> str:
-    """Return the command line that repeats a run."""
+def _introduce(run: training.Run) -> None:
+    """Print what is about to happen, and the command line that makes it happen again."""
+    config, data = run.config, run.dataset
+    print(
+        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
+        f"{config.n_params:,} parameters; engine {run.engine_name}"
+    )
     words = ["microgpt", "train", "--data", run.dataset.name, "--engine", run.engine_name]
     for name in ("steps", "batch", "seed", "lr"):
         words += [f"--{name}", str(getattr(run.settings, name))]
     for name in SIZES:
         words += [f"--{name.replace('_', '-')}", str(getattr(run.config, name))]
     words += ["--val", str(run.settings.val)] if run.settings.val else []
-    return shlex.join(words)
+    print(f"repeat with: {shlex.join(words)}", flush=True)
 
 
-def _advance(run: training.Run, out: str | None, log: str | None, keep_best: bool) -> bool:
+def _advance(run: training.Run, out: str | None, write: Observer, keep_best: bool) -> bool:
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
     saved = began = time.monotonic()
     first = run.step
-    with _log(log, run) as write, _interrupt() as interrupted, _display(run) as show:
+    with _interrupt() as interrupted, _display(run) as show:
         for progress in run.advance():
             write(progress)
             show(progress, (progress.step - first) / (time.monotonic() - began))
@@ -188,18 +198,9 @@ def _advance(run: training.Run, out: str | None, log: str | None, keep_best: boo
             if out and time.monotonic() - saved > SAVE_EVERY:
                 run.checkpoint().save(out)
                 saved = time.monotonic()
-            if interrupted() and run.step < run.settings.steps:
+            if interrupted():
                 break
-    if run.step == run.settings.steps:
-        if out:
-            run.checkpoint().model().save(out)
-        return True
-    path = out or _unused("interrupted.safetensors")
-    run.checkpoint().save(path)
-    words = ["microgpt", "train", "--resume", path] + (["--log", log] if log else [])
-    _note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
-    _note(shlex.join(words + (["--keep-best"] if keep_best else [])))
-    return False
+    return run.step == run.settings.steps
 
 
 def _unused(path: str) -> str:
@@ -212,7 +213,7 @@ def _unused(path: str) -> str:
 
 
 @contextmanager
-def _log(path: str | None, run: training.Run) -> Iterator[Callable[[training.Progress], None]]:
+def _log(path: str | None, run: training.Run) -> Iterator[Observer]:
     """Give a function that writes a progress as JSON lines, going on where the run stands."""
     if path is None:
         yield lambda progress: None
@@ -414,3 +415,7 @@ def list_engines() -> None:
     for name, (_, _, what) in engines.ENGINES.items():
         reason = engines.missing(name)
         print(f"{name:10}{'missing: ' + reason if reason else what}")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
 from microgpt.gpt import PUBLISHED
 
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # of the published list
@@ -70,6 +68,8 @@ def published() -> Path:
                 f"its sha256 is {found}, not {SHA256}"
             )
         return Path(given)
+    import pooch  # here, for it is slow to import and seldom needed
+
     pooch.get_logger().setLevel("ERROR")
     try:
         path = pooch.retrieve(

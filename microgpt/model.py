@@ -80,6 +80,8 @@ class Model:
         sampling, ids = Sampling(temperature, top_k, top_p), self.tokenizer.ids(prefix)
         if count < 0:
             raise ValueError(f"count is {count}; it must be 0 or more")
+        if seed is not None and not 0 <= seed < 2**64:
+            raise ValueError(f"seed is {seed}; it must be 0 or more, and less than 2**64")
         if seed is not None:
             documents = sample_many(self.engine, count, seed, sampling, ids)
         else:

@@ -20,7 +20,7 @@ from microgpt import engines
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig
-from microgpt.dataset import Dataset, Split, split
+from microgpt.dataset import Dataset, Split, load, split
 from microgpt.engines.base import initial_state
 from microgpt.model import Model
 from microgpt.tokenizer import Tokenizer
@@ -114,16 +114,18 @@ class Run:
         )
 
     @classmethod
-    def resume(cls, checkpoint: Checkpoint, dataset: Dataset) -> "Run":
-        """Go on with the run in a checkpoint, from documents that are the same as before.
+    def resume(cls, checkpoint: Checkpoint, dataset: Dataset | None = None) -> "Run":
+        """Go on with the run in a checkpoint, from the documents it began with, wherever they are.
 
         Raises:
+            OSError: the documents are not where they were.
             ValueError: it is a finished model, its record makes no sense, or the documents differ.
         """
         record = checkpoint.training
         if "adam.t" not in checkpoint.state:
             raise ValueError("it is a model, not a run that was interrupted: nothing to resume")
         try:
+            dataset = dataset or load(str(record["data"]["name"]))
             if dataset.sha256 != record["data"]["sha256"]:
                 raise ValueError(
                     f"{dataset.name} is not what the run began with: its sha256 differs"

@@ -1,0 +1,93 @@
+"""The house: which room may lean on which, and what its documents promise."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "microgpt"
+
+# Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
+LAYERS = [
+    ["gpt"],
+    ["config", "dataset", "tokenizer", "checkpoint", "bigram"],
+    ["engines", "native", "snes"],
+    ["training", "model", "sampling", "tuning", "cartridge", "ledger", "xray"],
+    ["lab", "school"],
+    ["cli"],
+]
+LAYER = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(module: Path) -> set[str]:
+    """Return the modules of ours that a module imports, as dotted names inside the package."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: imports are written in full"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return {name.removeprefix("microgpt.") for name in found if name.startswith("microgpt.")}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_imports_point_down(module: Path) -> None:
+    if module == PACKAGE / "__init__.py":
+        return  # the door to the rooms
+    here = room(module)
+    assert here in LAYER, f"{module} is in no layer; give it one above, and in the docs"
+    for name in imports(module):
+        there = name.split(".")[0]
+        if there in LAYER:
+            assert LAYER[there] <= LAYER[here], f"{here} must not import {name}: it is above"
+    if here == "engines" and module.stem not in ("__init__", "base"):
+        others = {name.split(".")[1] for name in imports(module) if name.startswith("engines.")}
+        allowed = {"base", module.stem} | ({"fixed"} if module.stem == "snes" else set())
+        assert others <= allowed, "engines do not know each other"
+
+
+def test_only_engines_create_engines() -> None:
+    for module in MODULES:
+        if room(module) not in ("engines", "__init__"):
+            named = {n for n in imports(module) if n.startswith("engines.")} - {"engines.base"}
+            made = {n for n in named if not n.startswith("engines.base.")}
+            allowed = {"engines.fixed"} if room(module) in ("cartridge", "snes") else set()
+            assert {n for n in made if not n.startswith(tuple(allowed) or "-")} == set(), module
+
+
+def test_no_module_hides_one_of_the_standard_library() -> None:
+    names = {module.stem for module in PACKAGE.glob("*.py")}
+    assert not names & set(sys.stdlib_module_names)
+
+
+def test_the_lock_of_words() -> None:
+    """Nothing in the repository is left for later, or belongs to one machine only."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    marks = re.compile("|".join(("TODO", "FIXME", "XXX")))
+    for name in filter(None, tracked.stdout.split("\0")):
+        path = ROOT / name
+        if path.suffix in (".py", ".c", ".h", ".asm", ".md", ".toml", ".mjs", ".html", ".css"):
+            assert not marks.search(path.read_text("utf-8")), f"{name} has an unfinished mark"
+
+
+def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "cli_help.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert shown == made.stdout, "run `make docs`"
