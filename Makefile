@@ -1,0 +1,54 @@
+# MicroGPT. `make` lists what there is; `make names` and `make test` each work first on a fresh machine.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+TORCH ?= 0
+
+# The published names, where a copy lies beside the checkout; else they are fetched once.
+BESIDE := $(wildcard ../shared/data/names.txt)
+export MICROGPT_NAMES ?= $(abspath $(BESIDE))
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+names: $(BIN)/.ready  ## train a GPT on names, and print twenty that it invents
+	$(BIN)/microgpt train --out names.safetensors
+
+test: $(BIN)/.ready-to-test  ## run everything that is checked (TORCH=1: also against PyTorch)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
+	$(BIN)/python -m bench.heart
+
+docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
+	$(BIN)/python scripts/cli_help.py > docs/cli.md
+	$(BIN)/python scripts/picture.py docs/names.svg
+
+clean:  ## remove all that was made here
+	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors
+
+# What a virtual environment and a C extension need of the system, and what the tests use of it.
+SYSTEM := python3-venv python3-dev gcc
+SYSTEM_TESTS := git
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@scripts/packages.sh $(SYSTEM)
+	$(PYTHON) -m venv .venv
+
+$(BIN)/.ready: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/.ready-to-test: $(BIN)/.ready
+	@scripts/packages.sh $(SYSTEM_TESTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
+	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
+	@touch $@
+
+.PHONY: help names test bench docs clean
