@@ -8,11 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import State, initial_state
+
+settings.register_profile("microgpt", deadline=None)  # no test fails for want of speed
+settings.load_profile("microgpt")
 
 EMMA = [26, 4, 12, 12, 0, 26]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
