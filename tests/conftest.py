@@ -3,8 +3,9 @@
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -42,43 +43,36 @@ def checkpoint(state: State) -> Checkpoint:
     return Checkpoint(GPTConfig(), LETTERS, state)
 
 
-class Serve:
-    """A web server on this machine that gives one content and counts who asked."""
+@dataclass
+class Web:
+    """A web server on this machine: its address, what it serves, and what was asked of it."""
 
-    def __init__(self, content: bytes) -> None:
-        self.content, self.requests = content, 0
-        serve = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                serve.requests += 1
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(serve.content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/names.txt"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    url: str
+    pages: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[bytes], Serve]]:
-    """Return a function that serves a content until the test ends."""
-    servers = []
+def web() -> Iterator[Web]:
+    """Return a web server, up until the test ends."""
 
-    def start(content: bytes) -> Serve:
-        servers.append(Serve(content))
-        return servers[-1]
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.asked.append(self.path)
+            if self.path in served.pages:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(served.pages[self.path])
+            else:
+                self.send_error(404)
 
-    yield start
-    for server in servers:
-        server.close()
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        served = Web(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield served
+        server.shutdown()
+        thread.join()

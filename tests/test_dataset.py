@@ -1,6 +1,5 @@
 """Where documents come from, and how they are split."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgpt import dataset, gpt
-from tests.conftest import Serve
+from tests.conftest import Web
 
 
 def test_the_published_list(published: Path) -> None:
@@ -53,16 +52,16 @@ def test_the_list_is_fetched_once_and_checked(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     published: Path,
-    serve: Callable[[bytes], Serve],
+    web: Web,
 ) -> None:
     monkeypatch.delenv("MICROGPT_NAMES")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    served = serve(published.read_bytes())
-    monkeypatch.setattr(dataset, "PUBLISHED", served.url)
+    web.pages["/names.txt"] = published.read_bytes()
+    monkeypatch.setattr(dataset, "PUBLISHED", f"{web.url}/names.txt")
     assert dataset.load("names").sha256 == dataset.SHA256
     assert dataset.load("names").sha256 == dataset.SHA256
-    assert served.requests == 1
-    served.content = b"emma\n"
+    assert len(web.asked) == 1
+    web.pages["/names.txt"] = b"emma\n"
     dataset.published().write_text("damaged")
     with pytest.raises(OSError, match="cannot be fetched"):
         dataset.load("names")

@@ -7,14 +7,12 @@ by a complex step, and PyTorch.
 import ast
 import cmath
 import gc
-import http.server
 import math
 import os
 import random
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +24,7 @@ from hypothesis import strategies as st
 
 from microgpt import gpt
 from microgpt.gpt import Config, Value
+from tests.conftest import Web
 
 SOURCE = Path(gpt.__file__)
 WORLD = SOURCE.parent / "data" / "names.txt"
@@ -110,31 +109,6 @@ def alone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A web server on this machine: its address, and the pages it is to serve."""
-    pages: dict[str, bytes] = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path in pages:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(pages[self.path])
-            else:
-                self.send_error(404)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as web:
-        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}", pages
-        web.shutdown()
-        thread.join()
-
-
 def publish_at(url: str, folder: Path) -> None:
     """Let the copy of gpt.py in a folder fetch its list from another address."""
     source = SOURCE.read_text("utf-8")
@@ -180,15 +154,12 @@ def test_the_list_beside_it_goes_before_the_published_one(alone: Path, tmp_path:
     assert list(here.iterdir()) == []
 
 
-def test_with_nothing_at_hand_it_fetches_the_published_list(
-    alone: Path, server: tuple[str, dict[str, bytes]]
-) -> None:
-    url, pages = server
-    pages["/names.txt"] = b"emma\nolivia\nava\n"
-    publish_at(f"{url}/names.txt", alone)
+def test_with_nothing_at_hand_it_fetches_the_published_list(alone: Path, web: Web) -> None:
+    web.pages["/names.txt"] = b"emma\nolivia\nava\n"
+    publish_at(f"{web.url}/names.txt", alone)
     first = run_first_lines(alone, "gpt.py")
     assert first[0] == "names.txt: 3 documents, 7 characters, 3584 parameters\n"
-    assert (alone / "names.txt").read_bytes() == pages.pop("/names.txt")
+    assert (alone / "names.txt").read_bytes() == web.pages.pop("/names.txt")
     assert run_first_lines(alone, "gpt.py") == first  # from the file, for the page is gone
 
 
@@ -204,8 +175,8 @@ def fails_in_one_line(folder: Path, *arguments: str) -> str:
     return done.stderr
 
 
-def test_no_network_is_one_line(alone: Path, server: tuple[str, dict[str, bytes]]) -> None:
-    for url in (f"{server[0]}/gone.txt", "http://127.0.0.1:9/names.txt"):
+def test_no_network_is_one_line(alone: Path, web: Web) -> None:
+    for url in (f"{web.url}/gone.txt", "http://127.0.0.1:9/names.txt"):
         publish_at(url, alone)
         assert url in fails_in_one_line(alone)
         assert [path.name for path in alone.iterdir()] == ["gpt.py"]
