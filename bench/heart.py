@@ -1,6 +1,6 @@
 """Measure gpt.py beside the same model as one writes it first (naive.py), and its memory.
 
-    python bench/heart.py --out bench/heart.json
+    python -m bench.heart [--out FILE.json]
 
 Both run as plain scripts on the same documents, in turns; the time of a step is taken between two
 lines that they print, the same two for both, and the least of all rounds counts. The losses they
@@ -81,7 +81,7 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a step of gpt.py and of the naive form.")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "heart.json")
     out = parser.parse_args().out
     times: dict[str, list[float]] = {name: [] for name in SCRIPTS}
     for i in range(ROUNDS):
@@ -110,8 +110,7 @@ def main() -> None:
     print(f"  {'ratio':<10}{figures['ratio']:8.1f}")
     for name, mb in (memory or {}).items():
         print(f"  {name:<15}{mb:6.1f} MB")
-    if out:
-        out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+    out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
