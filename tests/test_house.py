@@ -1,7 +1,6 @@
 """The house: which room may lean on which, and what its documents promise."""
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,17 +67,6 @@ def test_no_one_above_names_an_engine() -> None:
 def test_no_module_hides_one_of_the_standard_library() -> None:
     names = {module.stem for module in PACKAGE.glob("*.py")}
     assert not names & set(sys.stdlib_module_names)
-
-
-def test_nothing_is_marked_for_later() -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    marks = re.compile("|".join(("TODO", "FIXME", "XXX")))
-    for name in filter(None, tracked.stdout.split("\0")):
-        path = ROOT / name
-        if path.suffix in (".py", ".c", ".h", ".asm", ".md", ".toml", ".mjs", ".html", ".css"):
-            assert not marks.search(path.read_text("utf-8")), f"{name} has an unfinished mark"
 
 
 def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
