@@ -175,12 +175,12 @@ def sample(params, config, rng, temperature=0.5):
     return tokens[1:]
 
 def main(argv, steps=1000):
+    path = PUBLISHED
     try:
-        docs = read(path := Path(argv[0]) if argv else find())
+        if not (docs := read(path := Path(argv[0]) if argv else find())):
+            raise ValueError("it is empty")
     except (OSError, ValueError) as error:
-        docs, path = [], f"{(argv or [PUBLISHED])[0]} ({error})"
-    if not docs:
-        return f"gpt.py: no documents in {path}; give it a UTF-8 text file, one document a line"
+        return f"gpt.py: no documents in {path} ({error}); give a UTF-8 file, one document a line"
     rng = random.Random(42)
     rng.shuffle(docs)
     alphabet = "".join(sorted(set("".join(docs))))
