@@ -57,7 +57,7 @@ def time_steps(name: str) -> tuple[float, list[str]]:
 
 
 def measure_memory() -> dict[str, float]:
-    """Return the memory of gpt.py in MB: at steps 100 and 1,000, and the peak until then."""
+    """Return the memory of gpt.py (MB): after 100 steps, after 1,000, and the peak until then."""
     taken: dict[str, float] = {}
     with running("gpt") as process:
         status = Path(f"/proc/{process.pid}/status")
@@ -85,7 +85,7 @@ def main() -> None:
     out = parser.parse_args().out
     times: dict[str, list[float]] = {name: [] for name in SCRIPTS}
     for i in range(ROUNDS):
-        print(f"round {i + 1} of {ROUNDS}", end="\r", file=sys.stderr)
+        print(f"round {i + 1} of {ROUNDS}", file=sys.stderr)
         losses = []
         for name in SCRIPTS:
             ms, printed = time_steps(name)
@@ -108,8 +108,12 @@ def main() -> None:
     for name, ms in least.items():
         print(f"  {name + '.py':<10}{ms:8.1f} ms a step")
     print(f"  {'ratio':<10}{figures['ratio']:8.1f}")
-    for name, mb in (memory or {}).items():
-        print(f"  {name:<15}{mb:6.1f} MB")
+    if memory:
+        at_100, at_1000, peak = memory.values()
+        print(
+            f"  {'memory':<10}{at_100:8.1f} MB after 100 steps, {at_1000:.1f} after 1,000,", end=" "
+        )
+        print(f"{peak:.1f} at most")
     out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
