@@ -1,6 +1,6 @@
 """Draw a real run as an SVG: the command is run, and what it prints is the picture.
 
-    python scripts/picture.py docs/names.svg
+python scripts/picture.py docs/names.svg
 """
 
 import io
@@ -31,7 +31,9 @@ def main(path: str) -> None:
     for line in lines[:-21]:
         console.print(Text(line, style="dim" if line.startswith(("step", "repeat")) else ""))
     for start in range(0, len(names), 5):  # the names stand one a line; here five, to save space
-        console.print(Text("".join(f"{name:16}" for name in names[start : start + 5]), style="green"))
+        console.print(
+            Text("".join(f"{name:16}" for name in names[start : start + 5]), style="green")
+        )
     console.print(Text(lines[-1]))
     svg = console.export_svg(title="make names")
     svg = re.sub(r"@font-face {.*?}", "", svg, flags=re.S)  # a picture that loads nothing
