@@ -37,7 +37,11 @@ class Case:
         return engines.create_trainable(self.engine, config, state, **self.options, **given)
 
 
-CASES = [Case("scalar", 0, 0)]
+CASES = [
+    Case("scalar", 0, 0),
+    Case("native", 1e-5, 1e-6),
+    Case("native", 1e-12, 1e-12, {"dtype": "float64"}),
+]
 CONFIGS = [
     GPTConfig(),
     GPTConfig(n_layer=2, n_embd=12, n_head=3, block_size=5, vocab_size=7),
@@ -103,6 +107,7 @@ def test_inspection_fits_together(case: Case, config: GPTConfig) -> None:
 def test_losses_and_gradients(case: Case, config: GPTConfig) -> None:
     batch = documents(config, 4)
     engine, reference = case.create(config), REFERENCE.create(config)
+    reference.load(engine.state())  # the same weights, for an engine that rounds them
     n = [min(len(tokens) - 1, config.block_size) for tokens in batch]
     rng = random.Random(3)
     for weights in (None, [[rng.uniform(-1, 2) for _ in range(count)] for count in n]):
@@ -216,7 +221,8 @@ def test_states_that_are_not_sound_are_refused(case: Case, number: float) -> Non
 def test_a_loss_past_all_numbers_is_an_error(case: Case) -> None:
     engine = case.create(GPTConfig())
     state = engine.state()
-    engine.load(state | {"lm_head": np.where(state["lm_head"] > 0, 3e38, -3e38)})
+    largest = float(np.finfo(state["lm_head"].dtype).max)
+    engine.load(state | {"lm_head": np.where(state["lm_head"] > 0, largest, -largest)})
     with pytest.raises(ValueError, match="finite"):
         engine.train([[EMMA]], [0.01])
 

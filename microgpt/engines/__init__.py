@@ -8,6 +8,7 @@ from microgpt.engines.base import Engine, State, TrainableEngine
 
 # Each engine's module, its class, and what it is; the best for training stands first.
 ENGINES = {
+    "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
     "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
 }
 

@@ -1,0 +1,179 @@
+"""The native engine: the model in C (native/kernel.c), as wide as the machine's vectors."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import astuple
+
+import numpy as np
+
+from microgpt.checkpoint import check_state
+from microgpt.config import Adam, GPTConfig
+from microgpt.engines.base import (
+    Array,
+    Batch,
+    Document,
+    State,
+    Weights,
+    check_batch,
+    check_tokens,
+    check_training,
+)
+
+try:
+    from microgpt.native.kernel import Model, kernels
+except ImportError as error:
+    raise ImportError(
+        "its C part was not built; install a C compiler (gcc or clang), then microgpt anew"
+    ) from error
+
+DTYPES = {"float32": np.float32, "float64": np.float64}
+PARAMS, ADAM_M, ADAM_V, GRADIENT = range(4)  # parts of a model, as kernel.h numbers them
+
+
+class NativeEngine:
+    """Runs and trains a model in C.
+
+    Args:
+        dtype: float32, or float64 to follow gpt.py to the last digits.
+        threads: how many share a large batch; all the processor has, if None. Results are the same.
+
+    Raises:
+        ValueError: an option or the environment's MICROGPT_SIMD is not one there is, or the
+            model does not fit the memory.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        state: State,
+        optimizer: Adam,
+        dtype: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
+        self.config, self.optimizer, self.dtype = config, optimizer, np.dtype(DTYPES[dtype])
+        self._model = Model(
+            astuple(config),
+            optimizer.beta1,
+            optimizer.beta2,
+            optimizer.eps,
+            self.dtype.itemsize,
+            simd(),
+            threads or len(os.sched_getaffinity(0)),
+        )
+        self.load(state)
+
+    def load(self, state: State) -> None:
+        check_state(self.config, state)
+        names = [name for name, _ in self.config.shapes()]
+        with np.errstate(over="ignore"):
+            state = {name: array.astype(self.dtype) for name, array in state.items()}
+        check_state(self.config, state)  # a float64 may be past the largest float32
+        self._put(PARAMS, [state[name] for name in names])
+        self._model.t = float(state.get("adam.t", np.zeros(())))
+        for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
+            of = [state.get(f"adam.{which}.{name}", np.zeros_like(state[name])) for name in names]
+            self._put(part, of)
+        self.reset()
+
+    def state(self) -> dict[str, Array]:
+        state = self._get(PARAMS)
+        for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
+            state |= {f"adam.{which}.{name}": array for name, array in self._get(part).items()}
+        return state | {"adam.t": np.array(self._model.t)}
+
+    def reset(self) -> None:
+        self._model.reset()
+
+    def step(self, token_id: int) -> Array:
+        logits = np.empty(self.config.vocab_size)
+        try:
+            self._model.step(token_id, logits)
+        except ValueError:
+            check_tokens(self.config, [token_id])
+            raise ValueError(
+                f"the context is full: block_size is {self.config.block_size}; reset"
+            ) from None
+        return logits
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        check_tokens(self.config, tokens)
+        c, count = self.config, len(tokens)
+        if count > c.block_size:
+            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        seen: dict[str, Array] = {
+            "logits": np.empty((count, c.vocab_size)),
+            "probs": np.empty((count, c.vocab_size)),
+            "attention": np.empty((c.n_layer, c.n_head, count, count)),
+            "residual": np.empty((c.n_layer + 1, count, c.n_embd)),
+            "hidden": np.empty((c.n_layer, count, 4 * c.n_embd)),
+        }
+        self._model.inspect(np.array(tokens, np.int32), *seen.values())
+        return seen
+
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None = None,
+    ) -> list[float]:
+        try:
+            return self._model.train(batches, learning_rates, weights)
+        except ArithmeticError as error:
+            raise ValueError(f"the loss is no longer a finite number ({error}); lower lr") from None
+        except (ValueError, TypeError, OverflowError):
+            check_training(self.config, batches, learning_rates, weights)
+            raise
+
+    def loss(self, batch: Batch, weights: Weights | None = None) -> float:
+        return self._finite(batch, weights, None)
+
+    def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        flat = np.empty(self.config.n_params)
+        self._finite(batch, weights, flat)
+        return self._by_name(flat)
+
+    def _finite(self, batch: Batch, weights: Weights | None, flat: Array | None) -> float:
+        try:
+            if flat is None:
+                loss = self._model.loss(batch, weights)
+            else:
+                loss = self._model.gradient(batch, weights, flat)
+        except (ValueError, TypeError, OverflowError):
+            check_batch(self.config, batch, weights)
+            raise
+        if not np.isfinite(loss):
+            raise ValueError(f"the loss is no longer a finite number ({loss}); lower lr")
+        return loss
+
+    def _put(self, part: int, arrays: list[Array]) -> None:
+        self._model.put(part, np.concatenate([a.ravel() for a in arrays], dtype=np.float64))
+
+    def _get(self, part: int) -> dict[str, Array]:
+        flat = np.empty(self.config.n_params)
+        self._model.get(part, flat)
+        return self._by_name(flat)
+
+    def _by_name(self, flat: Array) -> dict[str, Array]:
+        arrays, start = {}, 0
+        for name, (rows, columns) in self.config.shapes():
+            end = start + rows * columns
+            arrays[name] = flat[start:end].reshape(rows, columns).astype(self.dtype)
+            start = end
+        return arrays
+
+
+def simd() -> str:
+    """Return the vector width in use: the machine's best, or the environment's MICROGPT_SIMD.
+
+    Raises:
+        ValueError: this machine does not have the one that the environment names.
+    """
+    name = os.environ.get("MICROGPT_SIMD") or kernels()[0]
+    if name not in kernels():
+        raise ValueError(
+            f"MICROGPT_SIMD is {name!r}; this machine has {', '.join(kernels())}; "
+            "unset it for the fastest"
+        )
+    return name

@@ -1,0 +1,41 @@
+"""The types of the extension module that setup.py builds from kernel.c and module.c."""
+
+from collections.abc import Sequence
+
+from microgpt.engines.base import Array, Batch, Weights
+
+def kernels() -> list[str]: ...
+
+class Model:
+    t: float
+    def __new__(
+        cls,
+        sizes: tuple[int, int, int, int, int],
+        beta1: float,
+        beta2: float,
+        eps: float,
+        real_bytes: int,
+        simd: str,
+        threads: int,
+    ) -> Model: ...
+    def put(self, part: int, flat: Array) -> None: ...
+    def get(self, part: int, flat: Array) -> None: ...
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None,
+    ) -> list[float]: ...
+    def loss(self, batch: Batch, weights: Weights | None) -> float: ...
+    def gradient(self, batch: Batch, weights: Weights | None, flat: Array) -> float: ...
+    def reset(self) -> None: ...
+    def step(self, token: int, logits: Array) -> None: ...
+    def inspect(
+        self,
+        tokens: Array,
+        logits: Array,
+        probs: Array,
+        attention: Array,
+        residual: Array,
+        hidden: Array,
+    ) -> None: ...

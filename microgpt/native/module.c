@@ -1,0 +1,591 @@
+/* microgpt.native.kernel: the kernel as a Python type, through the limited API. Here is what the
+ * kernel does without: Python's objects, memory, threads, and looking for Ctrl-C. */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdlib.h>
+#include <string.h>
+#include <structmember.h>
+#include <time.h>
+
+#include "kernel.h"
+
+/* ---- The kernels of this machine --------------------------------------------------------------- */
+#if defined(__x86_64__) || defined(_M_X64)
+extern const Kernel avx512_4, avx512_8, avx2_4, avx2_8;
+#endif
+extern const Kernel portable_4, portable_8;
+
+typedef struct {
+  const Kernel *float32, *float64;
+} Kernels;
+
+/* Fill `found` with the kernels that this processor runs, the fastest first; return their number. */
+static int find_kernels(Kernels found[3]) {
+  int n = 0;
+#if defined(__x86_64__) || defined(_M_X64)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    found[n++] = (Kernels){&avx512_4, &avx512_8};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    found[n++] = (Kernels){&avx2_4, &avx2_8};
+#endif
+  found[n++] = (Kernels){&portable_4, &portable_8};
+  return n;
+}
+
+/* ---- The model --------------------------------------------------------------------------------- */
+typedef struct {
+  void *at;    /* aligned to 64 bytes */
+  void *whole; /* what free wants */
+} Block;
+
+#define WORKS 8 /* a large batch is shared among so many gradients, whatever the number of threads */
+
+typedef struct {
+  PyObject_HEAD
+  const Kernel *kernel;
+  Config config;
+  double beta1, beta2, eps;
+  double t; /* steps taken */
+  int threads;
+  int position; /* of the next token that `step` reads */
+  int busy;     /* a call works on it without the GIL */
+  Block model, cache, works[WORKS];
+} Model;
+
+static int allocate(Block *block, double bytes) {
+  if (block->whole) return 0;
+  if (bytes < 1e12) block->whole = calloc((size_t)bytes + 64, 1);
+  if (!block->whole) {
+    PyErr_Format(PyExc_ValueError, "a model of this size does not fit the memory");
+    return -1;
+  }
+  block->at = (char *)block->whole + (64 - (uintptr_t)block->whole % 64);
+  return 0;
+}
+
+static int work(Model *self, int count) { /* have `count` workspaces */
+  for (int i = 0; i < count; i++)
+    if (allocate(&self->works[i], self->kernel->workspace_bytes(&self->config)) < 0) return -1;
+  return 0;
+}
+
+static int begin(Model *self) { /* one call at a time: two would write to the same workspace */
+  if (self->busy) PyErr_SetString(PyExc_RuntimeError, "this engine is at work in another thread");
+  return self->busy ? -1 : (self->busy = 1, 0);
+}
+
+static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  int real_bytes, threads;
+  const char *simd;
+  Config c;
+  double beta1, beta2, eps;
+  (void)kwargs;
+  if (!PyArg_ParseTuple(args, "(iiiii)ddd" "isi", &c.n_layer, &c.n_embd, &c.n_head, &c.block_size,
+                        &c.vocab_size, &beta1, &beta2, &eps, &real_bytes, &simd, &threads))
+    return NULL;
+  /* Sizes are computed in 32 and 64 bits: far below where those end. */
+  double params = 2.0 * c.vocab_size * c.n_embd + (double)c.block_size * c.n_embd +
+                  12.0 * c.n_layer * c.n_embd * c.n_embd;
+  if (c.n_embd > 1 << 20 || c.block_size > 1 << 20 || c.vocab_size > 1 << 24 || params > 1e10) {
+    PyErr_SetString(PyExc_ValueError, "a model of this size does not fit the memory");
+    return NULL;
+  }
+  Kernels found[3];
+  const Kernel *kernel = NULL;
+  for (int i = find_kernels(found); i-- > 0;) {
+    const Kernel *k = real_bytes == 4 ? found[i].float32 : found[i].float64;
+    if (!*simd || !strcmp(simd, k->simd)) kernel = k;
+  }
+  if (!kernel) {
+    PyErr_Format(PyExc_ValueError, "this machine has no kernel %s", simd);
+    return NULL;
+  }
+  allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+  Model *self = (Model *)alloc(type, 0);
+  if (!self) return NULL;
+  self->kernel = kernel, self->config = c, self->threads = threads;
+  self->beta1 = beta1, self->beta2 = beta2, self->eps = eps;
+  if (allocate(&self->model, kernel->model_bytes(&c)) < 0 || work(self, 1) < 0) {
+    Py_DECREF(self);
+    return NULL;
+  }
+  return (PyObject *)self;
+}
+
+static void model_dealloc(PyObject *object) {
+  Model *self = (Model *)object;
+  PyTypeObject *type = Py_TYPE(object);
+  free(self->model.whole);
+  free(self->cache.whole);
+  for (int i = 0; i < WORKS; i++) free(self->works[i].whole);
+  ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+  Py_DECREF(type);
+}
+
+/* ---- From Python's lists to documents ----------------------------------------------------------- */
+typedef struct {
+  int32_t *tokens;
+  double *weights;
+  Document *docs;   /* of all batches, one after another */
+  Py_ssize_t *ends; /* of each batch, in docs */
+  Py_ssize_t n_tokens, n_weights, n_docs, n_batches;
+  Py_ssize_t room_tokens, room_weights, room_docs, room_batches;
+} Batches;
+
+static void drop(Batches *b) {
+  free(b->tokens), free(b->weights), free(b->docs), free(b->ends);
+}
+
+static int grow(void *array, Py_ssize_t *room, Py_ssize_t need, size_t bytes) {
+  if (need <= *room) return 0;
+  Py_ssize_t more = need + *room / 2 + 64;
+  void *moved = realloc(*(void **)array, (size_t)more * bytes);
+  if (!moved) return PyErr_NoMemory(), -1;
+  *(void **)array = moved, *room = more;
+  return 0;
+}
+
+static PyObject *as_list(PyObject *sequence) { /* a new reference */
+  if (!PyList_CheckExact(sequence)) return PySequence_List(sequence);
+  Py_INCREF(sequence);
+  return sequence;
+}
+
+/* Item i; a new reference, for turning it into a number may run code that changes the list. */
+static PyObject *item(PyObject *list, Py_ssize_t i) {
+  PyObject *object = PyList_GetItem(list, i);
+  Py_XINCREF(object);
+  return object;
+}
+
+/* Python says it better: the engine looks for the reason. */
+static int refuse(void) {
+  PyErr_SetString(PyExc_ValueError, "the batch cannot be used");
+  return -1;
+}
+
+static int read_document(const Config *c, Batches *b, PyObject *tokens, PyObject *weights) {
+  int result = -1;
+  PyObject *list = as_list(tokens), *numbers = NULL;
+  if (!list) return -1;
+  const Py_ssize_t length = PyList_Size(list);
+  const Py_ssize_t n = length - 1 < c->block_size ? length - 1 : c->block_size;
+  if (n < 1) {
+    refuse();
+    goto done;
+  }
+  if (grow(&b->tokens, &b->room_tokens, b->n_tokens + n + 1, sizeof *b->tokens) < 0 ||
+      grow(&b->docs, &b->room_docs, b->n_docs + 1, sizeof *b->docs) < 0)
+    goto done;
+  for (Py_ssize_t i = 0; i < length; i++) {
+    PyObject *object = item(list, i);
+    if (!object) goto done;
+    const long token = PyLong_AsLong(object);
+    Py_DECREF(object);
+    if (token == -1 && PyErr_Occurred()) goto done;
+    if (token < 0 || token >= c->vocab_size) {
+      refuse();
+      goto done;
+    }
+    if (i <= n) b->tokens[b->n_tokens + i] = (int32_t)token;
+  }
+  if (weights) {
+    if (!(numbers = as_list(weights))) goto done;
+    if (PyList_Size(numbers) != n) {
+      refuse();
+      goto done;
+    }
+    if (grow(&b->weights, &b->room_weights, b->n_weights + n, sizeof *b->weights) < 0) goto done;
+    for (Py_ssize_t i = 0; i < n; i++) {
+      PyObject *object = item(numbers, i);
+      if (!object) goto done;
+      b->weights[b->n_weights + i] = PyFloat_AsDouble(object);
+      Py_DECREF(object);
+      if (PyErr_Occurred()) goto done;
+    }
+  }
+  /* Arrays may still move: until all is read, the pointers only tell whether there are weights. */
+  b->docs[b->n_docs++] = (Document){NULL, weights ? (double *)b : NULL, (int32_t)n};
+  b->n_tokens += n + 1;
+  b->n_weights += weights ? n : 0;
+  result = 0;
+done:
+  Py_XDECREF(numbers);
+  Py_DECREF(list);
+  return result;
+}
+
+static int read_batch(const Config *c, Batches *b, PyObject *batch, PyObject *weights) {
+  int result = -1;
+  PyObject *list = as_list(batch), *rows = NULL;
+  if (!list) return -1;
+  if (weights != Py_None && !(rows = as_list(weights))) goto done;
+  if (!PyList_Size(list) || (rows && PyList_Size(rows) != PyList_Size(list))) {
+    refuse();
+    goto done;
+  }
+  for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
+    PyObject *tokens = item(list, i), *row = rows ? item(rows, i) : NULL;
+    const int read = !tokens || (rows && !row) ? -1 : read_document(c, b, tokens, row);
+    Py_XDECREF(tokens);
+    Py_XDECREF(row);
+    if (read < 0) goto done;
+  }
+  if (grow(&b->ends, &b->room_batches, b->n_batches + 1, sizeof *b->ends) < 0) goto done;
+  b->ends[b->n_batches++] = b->n_docs;
+  result = 0;
+done:
+  Py_XDECREF(rows);
+  Py_DECREF(list);
+  return result;
+}
+
+static void settle(Batches *b) { /* the arrays stand still: point into them */
+  const int32_t *tokens = b->tokens;
+  const double *weights = b->weights;
+  for (Py_ssize_t d = 0; d < b->n_docs; d++) {
+    Document *document = &b->docs[d];
+    document->tokens = tokens, tokens += document->n + 1;
+    if (document->weights) document->weights = weights, weights += document->n;
+  }
+}
+
+/* ---- Work without the GIL ------------------------------------------------------------------------ */
+typedef struct {
+  PyThreadState *thread;
+  uint64_t mode;
+  double last; /* when Python last had a say, s */
+  double work; /* multiplications since the clock was read, about */
+  int stop;    /* Ctrl-C: an exception is set */
+} Away;
+
+static double now(void) {
+  struct timespec t;
+  timespec_get(&t, TIME_UTC);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void leave_python(Model *self, Away *away) {
+  *away = (Away){.last = now(), .mode = self->kernel->enter()};
+  away->thread = PyEval_SaveThread();
+}
+
+static void return_to_python(Model *self, Away *away) {
+  PyEval_RestoreThread(away->thread);
+  self->kernel->leave(away->mode);
+}
+
+/* Let Python run its signal handlers, if the last time is a while ago; return whether to stop. */
+static int interrupted(Model *self, Away *away, double work) {
+  if ((away->work += work) < 2e7) return 0;
+  away->work = 0;
+  if (now() - away->last < 0.02) return 0;
+  self->kernel->leave(away->mode);
+  PyEval_RestoreThread(away->thread);
+  away->stop = PyErr_CheckSignals() < 0;
+  away->thread = PyEval_SaveThread();
+  away->mode = self->kernel->enter();
+  away->last = now();
+  return away->stop;
+}
+
+static double work_of(const Config *c) { /* multiplications a token, forward and back, about */
+  return 36.0 * c->n_layer * c->n_embd * c->n_embd + 6.0 * c->n_embd * c->vocab_size +
+         6.0 * c->n_layer * c->n_embd * c->block_size;
+}
+
+typedef enum { LOSS, GRADIENTS, TRAIN } Job;
+
+/* The loss of a batch; with GRADIENTS and TRAIN, its gradient in the first `*count` workspaces. */
+static double in_slices(Model *self, Away *away, const Document *docs, Py_ssize_t n, Job job, int *count) {
+  const Kernel *k = self->kernel;
+  const int capacity = k->capacity(&self->config);
+  double mean = 0;
+  *count = 1;
+  if (job != LOSS) k->clear(&self->config, self->works[0].at);
+  for (Py_ssize_t from = 0, to; from < n; from = to) {
+    int tokens = 0;
+    for (to = from; to < n && tokens + docs[to].n <= capacity; to++) tokens += docs[to].n;
+    mean += (job == LOSS ? k->loss : k->gradient)(&self->config, self->model.at, self->works[0].at,
+                                                  docs + from, (int)(to - from), 1.0 / (double)n);
+    if (interrupted(self, away, tokens * work_of(&self->config))) return 0;
+  }
+  return mean;
+}
+
+static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  PyObject *batches = NULL, *rates = NULL, *weights = NULL, *result = NULL;
+  Batches b = {0};
+  double *rate = NULL, *losses = NULL;
+  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "train takes 3 arguments"), NULL;
+  if (begin(self) < 0) return NULL;
+  if (!(batches = as_list(args[0])) || !(rates = as_list(args[1])) ||
+      (args[2] != Py_None && !(weights = as_list(args[2]))))
+    goto done;
+  const Py_ssize_t n = PyList_Size(batches);
+  if (PyList_Size(rates) != n || (weights && PyList_Size(weights) != n)) {
+    refuse();
+    goto done;
+  }
+  rate = calloc((size_t)n + 1, sizeof *rate), losses = calloc((size_t)n + 1, sizeof *losses);
+  if (!rate || !losses) {
+    PyErr_NoMemory();
+    goto done;
+  }
+  for (Py_ssize_t i = 0; i < n; i++) {
+    PyObject *batch = item(batches, i), *lr = item(rates, i), *w = weights ? item(weights, i) : NULL;
+    int read = batch && lr && (w || !weights) ? 0 : -1;
+    if (!read) rate[i] = PyFloat_AsDouble(lr), read = PyErr_Occurred() ? -1 : 0;
+    if (!read && rate[i] - rate[i] != 0) read = refuse();
+    if (!read) read = read_batch(&self->config, &b, batch, w ? w : Py_None);
+    Py_XDECREF(batch), Py_XDECREF(lr), Py_XDECREF(w);
+    if (read < 0) goto done;
+  }
+  settle(&b);
+
+  Away away;
+  Py_ssize_t taken = 0;
+  double loss = 0;
+  leave_python(self, &away);
+  for (; taken < n; taken++) {
+    const Document *docs = b.docs + (taken ? b.ends[taken - 1] : 0);
+    const Py_ssize_t count = b.docs + b.ends[taken] - docs;
+    const Step step = {rate[taken], self->beta1, self->beta2, self->eps, self->t};
+    double tokens = 0;
+    for (Py_ssize_t i = 0; i < count; i++) tokens += docs[i].n;
+    if (tokens <= self->kernel->capacity(&self->config)) {
+      loss = self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count, &step);
+      if (loss - loss != 0) break;
+    } else {
+      int works;
+      void *gradients[WORKS];
+      loss = in_slices(self, &away, docs, count, TRAIN, &works);
+      if (away.stop || loss - loss != 0) break;
+      for (int i = 0; i < works; i++) gradients[i] = self->works[i].at;
+      self->kernel->adam(&self->config, self->model.at, gradients, works, &step);
+    }
+    self->t++;
+    losses[taken] = loss;
+    if (interrupted(self, &away, tokens * work_of(&self->config))) break;
+  }
+  return_to_python(self, &away);
+  if (away.stop) goto done;
+  if (taken < n) {
+    char number[32];
+    PyOS_snprintf(number, sizeof number, "%g", loss);
+    PyErr_Format(PyExc_ArithmeticError, "%s", number);
+    goto done;
+  }
+  if (!(result = PyList_New(n))) goto done;
+  for (Py_ssize_t i = 0; i < n; i++) {
+    PyObject *number = PyFloat_FromDouble(losses[i]);
+    if (!number || PyList_SetItem(result, i, number) < 0) {
+      Py_CLEAR(result);
+      goto done;
+    }
+  }
+done:
+  self->busy = 0;
+  drop(&b);
+  free(rate), free(losses);
+  Py_XDECREF(batches), Py_XDECREF(rates), Py_XDECREF(weights);
+  return result;
+}
+
+/* ---- Arrays of doubles and integers, given by Python to be read or filled ------------------------- */
+static int view(PyObject *object, Py_buffer *buffer, size_t bytes, int writable) {
+  if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0)) < 0)
+    return -1;
+  if ((size_t)buffer->len == bytes) return 0;
+  PyBuffer_Release(buffer);
+  PyErr_SetString(PyExc_ValueError, "an array has the wrong size");
+  return -1;
+}
+
+static size_t flat_bytes(const Config *c) {
+  const size_t n = (size_t)c->n_embd;
+  return sizeof(double) * n * ((size_t)c->vocab_size * 2 + (size_t)c->block_size + 12 * n * (size_t)c->n_layer);
+}
+
+static PyObject *put(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  Py_buffer flat;
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "put takes 2 arguments"), NULL;
+  const long part = PyLong_AsLong(args[0]);
+  if (part < PARAMS || part > ADAM_V) return PyErr_SetString(PyExc_ValueError, "no such part"), NULL;
+  if (view(args[1], &flat, flat_bytes(&self->config), 0) < 0) return NULL;
+  if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
+  self->kernel->put(&self->config, self->model.at, (enum Part)part, flat.buf);
+  self->busy = 0;
+  PyBuffer_Release(&flat);
+  Py_RETURN_NONE;
+}
+
+static PyObject *get(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  Py_buffer flat;
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "get takes 2 arguments"), NULL;
+  const long part = PyLong_AsLong(args[0]);
+  if (part < PARAMS || part > GRADIENT) return PyErr_SetString(PyExc_ValueError, "no such part"), NULL;
+  if (view(args[1], &flat, flat_bytes(&self->config), 1) < 0) return NULL;
+  if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
+  self->kernel->get(&self->config, part == GRADIENT ? self->works[0].at : self->model.at,
+                    (enum Part)part, flat.buf);
+  self->busy = 0;
+  PyBuffer_Release(&flat);
+  Py_RETURN_NONE;
+}
+
+/* The loss of one batch, and with `out` its gradient. */
+static PyObject *measure(Model *self, PyObject *batch, PyObject *weights, PyObject *out) {
+  Batches b = {0};
+  Py_buffer flat;
+  PyObject *result = NULL;
+  if (out && view(out, &flat, flat_bytes(&self->config), 1) < 0) return NULL;
+  if (begin(self) < 0) {
+    if (out) PyBuffer_Release(&flat);
+    return NULL;
+  }
+  if (read_batch(&self->config, &b, batch, weights) == 0) {
+    settle(&b);
+    Away away;
+    int works;
+    leave_python(self, &away);
+    const double loss = in_slices(self, &away, b.docs, b.n_docs, out ? GRADIENTS : LOSS, &works);
+    return_to_python(self, &away);
+    if (!away.stop && out) self->kernel->get(&self->config, self->works[0].at, GRADIENT, flat.buf);
+    if (!away.stop) result = PyFloat_FromDouble(loss);
+  }
+  self->busy = 0;
+  drop(&b);
+  if (out) PyBuffer_Release(&flat);
+  return result;
+}
+
+static PyObject *loss(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "loss takes 2 arguments"), NULL;
+  return measure(self, args[0], args[1], NULL);
+}
+
+static PyObject *gradient(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "gradient takes 3 arguments"), NULL;
+  return measure(self, args[0], args[1], args[2]);
+}
+
+/* ---- Inference ------------------------------------------------------------------------------------ */
+static PyObject *reset(Model *self, PyObject *ignored) {
+  (void)ignored;
+  self->position = 0;
+  Py_RETURN_NONE;
+}
+
+static PyObject *step(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  const Config *c = &self->config;
+  Py_buffer logits;
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "step takes 2 arguments"), NULL;
+  const long token = PyLong_AsLong(args[0]);
+  if (token == -1 && PyErr_Occurred()) return NULL;
+  if (token < 0 || token >= c->vocab_size || self->position >= c->block_size) return refuse(), NULL;
+  if (allocate(&self->cache, self->kernel->cache_bytes(c)) < 0) return NULL;
+  if (view(args[1], &logits, sizeof(double) * (size_t)c->vocab_size, 1) < 0) return NULL;
+  if (begin(self) < 0) return PyBuffer_Release(&logits), NULL;
+  const uint64_t mode = self->kernel->enter();
+  self->kernel->step(c, self->model.at, self->works[0].at, self->cache.at, (int32_t)token,
+                     self->position++, logits.buf);
+  self->kernel->leave(mode);
+  self->busy = 0;
+  PyBuffer_Release(&logits);
+  Py_RETURN_NONE;
+}
+
+static PyObject *inspect(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  const Config *c = &self->config;
+  Py_buffer to[6] = {{0}};
+  int held = 0;
+  PyObject *result = NULL;
+  if (nargs != 6) return PyErr_SetString(PyExc_TypeError, "inspect takes 6 arguments"), NULL;
+  if (PyObject_GetBuffer(args[0], &to[0], PyBUF_C_CONTIGUOUS) < 0) return NULL;
+  held = 1;
+  const size_t T = (size_t)to[0].len / sizeof(int32_t), n = (size_t)c->n_embd, layers = (size_t)c->n_layer;
+  const int32_t *tokens = to[0].buf;
+  int sound = T > 0 && T <= (size_t)c->block_size;
+  for (size_t i = 0; sound && i < T; i++) sound = tokens[i] >= 0 && tokens[i] < c->vocab_size;
+  if (!sound) {
+    refuse();
+    goto done;
+  }
+  const size_t counts[] = {0, T * (size_t)c->vocab_size, T * (size_t)c->vocab_size,
+                           layers * (size_t)c->n_head * T * T, (layers + 1) * T * n, layers * T * 4 * n};
+  for (; held < 6; held++)
+    if (view(args[held], &to[held], sizeof(double) * counts[held], 1) < 0) goto done;
+  if (begin(self) < 0) goto done;
+  const uint64_t mode = self->kernel->enter();
+  self->kernel->inspect(c, self->model.at, self->works[0].at, tokens, (int)T, to[1].buf, to[2].buf,
+                        to[3].buf, to[4].buf, to[5].buf);
+  self->kernel->leave(mode);
+  self->busy = 0;
+  result = Py_None;
+  Py_INCREF(result);
+done:
+  while (held) PyBuffer_Release(&to[--held]);
+  return result;
+}
+
+/* ---- The type and the module ------------------------------------------------------------------------ */
+#define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))name, flags, doc}
+static PyMethodDef methods[] = {
+    METHOD(put, METH_FASTCALL, "put(part, flat): take over parameters (0), adam.m (1) or adam.v (2)."),
+    METHOD(get, METH_FASTCALL, "get(part, flat): give them, or the gradient (3)."),
+    METHOD(train, METH_FASTCALL, "train(batches, learning_rates, weights or None) -> losses."),
+    METHOD(loss, METH_FASTCALL, "loss(batch, weights or None) -> loss."),
+    METHOD(gradient, METH_FASTCALL, "gradient(batch, weights or None, flat) -> loss."),
+    METHOD(reset, METH_NOARGS, "reset(): the next token is the first."),
+    METHOD(step, METH_FASTCALL, "step(token, logits): read a token."),
+    METHOD(inspect, METH_FASTCALL, "inspect(tokens, logits, probs, attention, residual, hidden)."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"t", T_DOUBLE, offsetof(Model, t), 0, "steps of Adam taken"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, model_new}, {Py_tp_dealloc, model_dealloc}, {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_doc, "Model(sizes, beta1, beta2, eps, bytes of a real, simd or '', threads)"},
+    {0, NULL},
+};
+static PyType_Spec spec = {"microgpt.native.kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, slots};
+
+static PyObject *kernels(PyObject *module, PyObject *ignored) {
+  Kernels found[3];
+  const int n = find_kernels(found);
+  (void)module, (void)ignored;
+  PyObject *names = PyList_New(n);
+  for (int i = 0; names && i < n; i++) {
+    PyObject *name = PyUnicode_FromString(found[i].float32->simd);
+    if (!name || PyList_SetItem(names, i, name) < 0) Py_CLEAR(names);
+  }
+  return names;
+}
+
+static PyMethodDef functions[] = {
+    METHOD(kernels, METH_NOARGS, "kernels() -> names of those that this machine runs, fastest first."),
+    {NULL, NULL, 0, NULL},
+};
+
+static int execute(PyObject *module) {
+  PyObject *type = PyType_FromSpec(&spec);
+  if (!type) return -1;
+  const int added = PyModule_AddObjectRef(module, "Model", type);
+  Py_DECREF(type);
+  return added;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};
+static PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "kernel", .m_methods = functions, .m_slots = module_slots};
+
+PyMODINIT_FUNC PyInit_kernel(void) { return PyModuleDef_Init(&definition); }

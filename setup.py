@@ -1,0 +1,53 @@
+"""Builds the native engine where there is a C compiler; pyproject.toml says everything else.
+
+kernel.c is compiled once for each vector width and precision, and the fastest that the processor
+knows is chosen when the program runs: so a wheel is made for no machine in particular.
+"""
+
+import os
+import platform
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+WIDTHS = {"portable": []}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    WIDTHS["avx2"] = ["-mavx2", "-mfma"]
+    WIDTHS["avx512"] = ["-mfma", *(f"-mavx512{part}" for part in ("f", "dq", "bw", "vl"))]
+FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-warning-option"]
+
+
+class BuildKernels(build_ext):
+    """Compiles kernel.c several times, and the binding once."""
+
+    def build_extension(self, ext: Extension) -> None:
+        extra = os.environ.get("MICROGPT_CFLAGS", "").split()  # a sanitizer's, in tests
+        ext.extra_compile_args = FLAGS + WARNINGS + extra
+        ext.extra_link_args = extra
+        for width, flags in WIDTHS.items():
+            for real_bytes in (4, 8):
+                name = f"{width}_{real_bytes}"
+                ext.extra_objects += self.compiler.compile(
+                    ["microgpt/native/kernel.c"],
+                    output_dir=os.path.join(self.build_temp, name),
+                    macros=[("REAL_BYTES", str(real_bytes)), ("KERNEL", name)],
+                    extra_preargs=FLAGS + WARNINGS + flags + extra,
+                    depends=ext.depends,
+                )
+        super().build_extension(ext)
+
+
+setup(
+    cmdclass={"build_ext": BuildKernels},
+    ext_modules=[
+        Extension(
+            "microgpt.native.kernel",
+            ["microgpt/native/module.c"],
+            depends=[f"microgpt/native/{name}" for name in ("kernel.c", "kernel.h", "simd.h")],
+            py_limited_api=True,
+            optional=True,  # without a compiler all else installs, and trains by gpt.py
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
