@@ -24,7 +24,8 @@ def find():
     return here if here.exists() else packaged
 
 def read(path):
-    return [line.strip() for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
+    text = path.read_bytes().decode("utf-8-sig")
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 # ---- Tokenizer: text <-> integers ----------------------------------------------------------------
 # A character's token is its place in the alphabet (a-z -> 0-25). One token more, BOS (26), stands
@@ -79,8 +80,7 @@ class Value:
             for child, local_grad in zip(value._children, value._local_grads):
                 child.grad += local_grad * grad
 
-def add(values):
-    """Return the sum of any number of values, as one node."""
+def add(values):  # the sum of any number of values, as one node
     return Value(sum(v.data for v in values), (*values,), (1,) * len(values))
 
 def dot(a, b):
@@ -179,7 +179,7 @@ def main(argv, steps=1000):
     try:
         if not (docs := read(path := Path(argv[0]) if argv else find())):
             raise ValueError("it is empty")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # missing, empty, no text, no network: one line says which
         return f"gpt.py: no documents in {path} ({error}); give a UTF-8 file, one document a line"
     rng = random.Random(42)
     rng.shuffle(docs)

@@ -50,6 +50,7 @@ class Web:
     url: str
     pages: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    cut_short: bool = False  # promise a longer page than is served
 
 
 @pytest.fixture
@@ -60,9 +61,11 @@ def web() -> Iterator[Web]:
         def do_GET(self) -> None:
             served.asked.append(self.path)
             if self.path in served.pages:
+                page = served.pages[self.path]
                 self.send_response(200)
+                self.send_header("Content-Length", str(len(page) + served.cut_short))
                 self.end_headers()
-                self.wfile.write(served.pages[self.path])
+                self.wfile.write(page)
             else:
                 self.send_error(404)
 

@@ -182,6 +182,14 @@ def test_no_network_is_one_line(alone: Path, web: Web) -> None:
         assert [path.name for path in alone.iterdir()] == ["gpt.py"]
 
 
+def test_a_download_that_breaks_is_one_line(alone: Path, web: Web) -> None:
+    web.pages["/names.txt"] = b"emma\nolivia\n"
+    web.cut_short = True
+    publish_at(f"{web.url}/names.txt", alone)
+    assert "IncompleteRead" in fails_in_one_line(alone)
+    assert [path.name for path in alone.iterdir()] == ["gpt.py"]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -214,7 +222,7 @@ def test_a_folder_is_one_line(alone: Path) -> None:
         (b"emma\r\nava\r\n\r\n", ["emma", "ava"]),
         (b" emma \n\n\n\tava", ["emma", "ava"]),
         ("Zoë\n李明\nÅsa Bjørk\n".encode(), ["Zoë", "李明", "Åsa Bjørk"]),
-        ("a\u2028b\x0bc\x85d\n".encode(), ["a\u2028b\x0bc\x85d"]),
+        ("a\u2028b\x0bc\x85d\re\n".encode(), ["a\u2028b\x0bc\x85d\re"]),
         (b"emma\nemma\n", ["emma", "emma"]),
     ],
     ids=["BOM", "CRLF", "blanks", "Unicode", "only newlines end a line", "duplicates"],
