@@ -23,13 +23,13 @@ from microgpt.xray.graph import Graph
 from microgpt.xray.recorder import Program, Recorder, load, program
 from microgpt.xray.trace import Trace
 
-__all__ = ["Difference", "Graph", "Model", "Trace", "diff", "record", "record_lines", "record_source"]
+__all__ = ["Difference", "Graph", "PlainModel", "Trace", "diff", "record", "record_lines", "record_source"]
 
 Until = Literal["loss", "backward", "adam"]
 
 
 class Checkpoint(Protocol):
-    """What is asked of a model: checkpoint.Checkpoint has it, and so has Model."""
+    """What is asked of a model: checkpoint.Checkpoint has it, and so has PlainModel."""
 
     @property
     def config(self) -> GPTConfig: ...
@@ -40,7 +40,7 @@ class Checkpoint(Protocol):
 
 
 @dataclass(frozen=True)
-class Model:
+class PlainModel:
     """A model in plain lists, for where there is no numpy."""
 
     config: GPTConfig

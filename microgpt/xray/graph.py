@@ -1,12 +1,10 @@
 """The Values of a run: how each came from others, and how gradients flowed back through them."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-
-WINDOW = 30  # the most Values shown at once
 
 
 @dataclass(slots=True)
@@ -50,6 +48,14 @@ class Graph:
             for child, grad in step.flows:
                 received.setdefault(child, []).append((k, grad))
         return received
+
+    @cached_property
+    def born(self) -> dict[int, list[int]]:
+        """By event: the nodes that it made."""
+        born: dict[int, list[int]] = {}
+        for node, event in enumerate(self.made):
+            born.setdefault(event, []).append(node)
+        return born
 
     def grad(self, node: int, step: int | None = None) -> float:
         """Return a node's gradient after a step, counted from 0; at the end without one."""

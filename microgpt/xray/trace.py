@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,27 @@ class Trace:
         return [*(() if parent is None else self.path(parent)), call]
 
     def name(self, node: int) -> str:
-        """Return a parameter's name as it is indexed, wte[4][0]; any other node's number, #4200."""
-        for name, (_, columns), start in self.params:
-            if start <= node < start + math.prod(self._shape(name)):
+        """Return what a node is called: a parameter wte[4][0], else by the first name it was
+        given q[3], or by what returned it linear()[3]; #4200 if nothing named it."""
+        for name, (rows, columns), start in self.params:
+            if start <= node < start + rows * columns:
                 return f"{name}[{(node - start) // columns}][{(node - start) % columns}]"
-        return f"#{node}"
+        return self._names.get(node, f"#{node}")
 
-    def _shape(self, name: str) -> list[int]:
-        return next(shape for other, shape, _ in self.params if other == name)
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        names: dict[int, str] = {}
+        for returned in (False, True):
+            for event in self.events:
+                if self.calls[event.call].fn in ("backward", "adam"):
+                    continue  # there, names pass over Values that have one
+                for name, seen in event.set.items():
+                    if (name == "return") is returned:
+                        name = f"{self.calls[event.call].fn}()" if returned else name
+                        alone = seen.get("shape") == []
+                        for i, node in enumerate(unrun(seen.get("nodes", []))):
+                            names.setdefault(node, name if alone else f"{name}[{i}]")
+        return names
 
     def positions(self) -> list[dict[str, Any]]:
         """Return, for each call of gpt(), where in the trace to find what the page draws.
