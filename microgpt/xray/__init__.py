@@ -13,7 +13,7 @@ import random
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from microgpt import gpt
 from microgpt.config import GPTConfig
@@ -23,20 +23,18 @@ from microgpt.xray.graph import Graph
 from microgpt.xray.recorder import Program, Recorder, load, program
 from microgpt.xray.trace import Trace
 
-__all__ = ["Difference", "Graph", "PlainModel", "Trace", "diff", "record", "record_lines", "record_source"]
+__all__ = [
+    "Difference",
+    "Graph",
+    "PlainModel",
+    "Trace",
+    "diff",
+    "record",
+    "record_lines",
+    "record_source",
+]
 
 Until = Literal["loss", "backward", "adam"]
-
-
-class Checkpoint(Protocol):
-    """What is asked of a model: checkpoint.Checkpoint has it, and so has PlainModel."""
-
-    @property
-    def config(self) -> GPTConfig: ...
-    @property
-    def vocabulary(self) -> str: ...
-    @property
-    def state(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,24 @@ class PlainModel:
     state: Mapping[str, Any]  # parameters (outputs, inputs) by name; adam.* where there are any
 
 
+if TYPE_CHECKING:  # with numpy: not for the browser
+    from microgpt.checkpoint import Checkpoint
+    from microgpt.model import Model
+
+Source: TypeAlias = "Checkpoint | Model | PlainModel | str | os.PathLike[str] | None"
+
+
 def record(
     document: str | Sequence[int],
-    model: Checkpoint | str | os.PathLike[str] | None = None,
+    model: Source = None,
     *,
     until: Until = "adam",
     learning_rate: float = 0.01,
 ) -> Trace:
     """Watch gpt.py learn from one document: its loss, backward(), and a step of adam.
 
-    The document is text or token ids [BOS, ..., BOS]. Without a model, gpt.py's own is watched as it
-    is before training, drawn with seed 42. The model given is not changed.
+    The document is text or token ids [BOS, ..., BOS]. Without a model, gpt.py's own is watched as
+    it is before training, drawn with seed 42. The model given is not changed.
 
     Raises:
         OSError: the model's file cannot be read.
@@ -70,7 +75,7 @@ def record(
 def record_source(
     source: str,
     document: str | Sequence[int],
-    model: Checkpoint | str | os.PathLike[str] | None = None,
+    model: Source = None,
     *,
     until: Until = "adam",
     learning_rate: float = 0.01,
@@ -106,16 +111,11 @@ def record_lines(lines: str, source: str | None = None) -> Trace:
 def _record(
     watched: Program,
     document: str | Sequence[int],
-    model: Checkpoint | str | os.PathLike[str] | None,
+    model: Source,
     until: Until,
     learning_rate: float,
 ) -> Trace:
-    if isinstance(model, str | os.PathLike):
-        from microgpt import checkpoint  # numpy comes with it: not for the browser
-
-        model = checkpoint.Checkpoint.load(model)
-    config = GPTConfig() if model is None else model.config
-    vocabulary = "abcdefghijklmnopqrstuvwxyz" if model is None else model.vocabulary
+    config, vocabulary, state = _open(model)
     tokens = Tokenizer(vocabulary).encode(document) if isinstance(document, str) else [*document]
     if len(tokens) < 2 or not all(0 <= token < config.vocab_size for token in tokens):
         raise ValueError(
@@ -123,7 +123,7 @@ def _record(
             f"{config.vocab_size - 1}"
         )
     text = "".join(vocabulary[token] for token in tokens if token < len(vocabulary))
-    module, state = watched.module, {} if model is None else model.state
+    module = watched.module
     params = {name: _rows(state[name]) for name, _ in config.shapes() if name in state}
     if model is None or module is not gpt:
         for name, rows in module.init(config, random.Random(42)).items():
@@ -159,6 +159,18 @@ def _record(
     trace.loss = getattr(reached.get("loss"), "data", None)
     trace.adam = reached.get("adam")
     return trace
+
+
+def _open(model: Source) -> tuple[GPTConfig, str, Mapping[str, Any]]:
+    """Return a model's config, vocabulary and state; of no model, an empty state."""
+    if model is None:
+        return GPTConfig(), "abcdefghijklmnopqrstuvwxyz", {}
+    if isinstance(model, str | os.PathLike):
+        from microgpt import checkpoint  # with numpy: not for the browser
+
+        model = checkpoint.Checkpoint.load(model)
+    held: Any = getattr(model, "checkpoint", model)  # a microgpt.Model holds one
+    return held.config, held.vocabulary, held.state
 
 
 def _rows(array: Any) -> list[list[float]]:

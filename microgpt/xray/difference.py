@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microgpt.xray.graph import Graph
 from microgpt.xray.trace import Event, Seen, Trace
 
 AHEAD = 200  # statements looked ahead for where two runs meet again
@@ -55,20 +56,20 @@ class Difference:
     def __str__(self) -> str:
         if not self:
             return "the two runs agree, line by line and number by number"
-        lines = [
-            f"first line that differs:\n  - {self.line_a or 'the end'}\n  + {self.line_b or 'the end'}"
-            if self.line_a or self.line_b
-            else "every line is the same",
-            f"first number that differs:\n  {self.number}" if self.number else "no number differs",
-        ]
-        return "\n".join(lines)
+        lines = ["every line is the same"]
+        if self.line_a or self.line_b:
+            lines = ["first line that differs:"]
+            lines += [f"  - {self.line_a or 'the end'}", f"  + {self.line_b or 'the end'}"]
+        if not self.number:
+            return "\n".join([*lines, "no number differs"])
+        return "\n".join([*lines, "first number that differs:", f"  {self.number}"])
 
 
 def diff(a: Trace, b: Trace) -> Difference:
     """Find where two runs part: the first statement that differs in its text, the first number.
 
     Statements are matched by function and text, not by line number, and numbers by name, so an
-    inserted line is found as just that. Gradients that backward() shows no line of are compared last.
+    inserted line is found as just that. Gradients are compared as backward() wrote them.
     """
     keys_a, keys_b = _keys(a), _keys(b)
     parted = next(
@@ -143,14 +144,17 @@ def _gradients(a: Trace, b: Trace) -> Iterator[Number]:
     """Yield gradients that differ: as they were written, or of the parameters in the end."""
     if a.graph is None or b.graph is None:
         return
-    flows_a, flows_b = (
-        [flow for step in graph.steps for flow in step.flows] for graph in (a.graph, b.graph)
-    )
+    flows_a, flows_b = _flows(a.graph), _flows(b.graph)
     if [node for node, _ in flows_a] != [node for node, _ in flows_b]:
-        flows_a, flows_b = ([(n, t.graph.grad(n)) for n in range(t.first)] for t in (a, b) if t.graph)
+        flows_a = [(node, a.graph.grad(node)) for node in range(a.first)]
+        flows_b = [(node, b.graph.grad(node)) for node in range(b.first)]
     for (node, p), (_, q) in zip(flows_a, flows_b, strict=False):
         if not _same(p, q):
             yield Number(f"{b.name(node)}.grad", p, q, None, None)
+
+
+def _flows(graph: Graph) -> list[tuple[int, float]]:
+    return [flow for step in graph.steps for flow in step.flows]
 
 
 def _same(p: Any, q: Any) -> bool:

@@ -96,18 +96,16 @@ def runs(nodes: Iterable[int | None]) -> list[Any]:
     items = list(nodes)
     i = 0
     while i < len(items):
-        first, count = items[i], 1
+        first, count, stride = items[i], 1, 1
         if first is None:
             found.append(None)
-            i += 1
-            continue
-        stride = 1
-        ahead = items[i + 1 : i + 3]
-        if len(ahead) == 2 and None not in ahead and ahead[1] - ahead[0] == ahead[0] - first:
-            stride = ahead[0] - first
-        while i + count < len(items) and items[i + count] == first + count * stride:
-            count += 1
-        found.append([first, count] if stride == 1 else [first, count, stride])
+        else:
+            second, third = (*items[i + 1 : i + 3], None, None)[:2]
+            if second is not None and third is not None and third - second == second - first:
+                stride = second - first
+            while i + count < len(items) and items[i + count] == first + count * stride:
+                count += 1
+            found.append([first, count] if stride == 1 else [first, count, stride])
         i += count
     return found
 

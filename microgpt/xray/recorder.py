@@ -33,7 +33,7 @@ class Program:
     def __init__(self, module: ModuleType, source: str) -> None:
         self.module, self.source = module, source
         self.file = Path(module.__file__ or "gpt.py").name
-        self.value: type = vars(module).get("Value", type(None))
+        self.value: Any = vars(module).get("Value", type(None))
         made_by = getattr(self.value.__init__, "__code__", None)
         if made_by is None:
             raise ValueError("the source has no class Value with an __init__ of its own")
@@ -102,6 +102,7 @@ class _Running:
         self.pending: Event | None = None  # the statement under way: its effect is not known yet
         self.rounds: dict[int, int] = {}  # by the line of a loop
         self.at = 0  # the statement last heard of
+        self.unseen = False  # whether a loop's rounds are being passed over
         self.raised = False
 
 
@@ -119,6 +120,7 @@ class Recorder:
         self.made: list[Event | None] = []  # the statement that made each node
         self.params: list[tuple[str, list[int], int]] = []
         self.steps: list[Step] = []
+        self._params: Any = None
         self._tensors: dict[int, str] = {}
         self._live: dict[FrameType, _Running] = {}
         self._stack: list[_Running] = []
@@ -164,14 +166,16 @@ class Recorder:
         code = frame.f_code
         if code is self.program.birth:
             self._birth(frame)
-        elif code in self.program.names:
+        elif code in self.program.names and not (self._stack and self._stack[-1].unseen):
             self._call(frame, code)
             return self._local
         return None
 
     def _birth(self, frame: FrameType) -> None:
         maker = frame.f_back
-        while maker is not None and maker.f_code.co_name.startswith("<"):  # a comprehension, to 3.11
+        while maker is not None and maker.f_code.co_name.startswith(
+            "<"
+        ):  # a comprehension, to 3.11
             maker = maker.f_back
         op = "value"
         if maker is not None and maker.f_code not in self.program.names:
@@ -233,13 +237,13 @@ class Recorder:
         line = self.program.statements.get(frame.f_lineno, frame.f_lineno)
         if line == running.at:
             return self._local  # from 3.12 on, a comprehension reports its line for each element
-        running.at = line
-        running.raised = False
+        running.at, running.raised, running.unseen = line, False, False
         self._finish(running, frame)
         pending = running.pending = Event(running.index, line)
         if line in self.program.loops and running.fn in ROUNDS:
             rounds = running.rounds[line] = running.rounds.get(line, 0) + 1
             if rounds > ROUNDS[running.fn]:
+                running.unseen = True
                 return self._pass_over(pending, line, self.program.loops[line])
         return self._local
 
@@ -272,7 +276,8 @@ class Recorder:
         values = frame.f_locals
         for name in sorted(now):
             self._compare(event, name, values[name], running.before.get(name, _MISSING), now[name])
-        if ended and not running.raised and (event.line in self.program.returns or arg is not None):
+        returned = event.line in self.program.returns and not running.raised
+        if ended and (returned or arg is not None):
             event.set["return"] = self._show(arg)
         running.before = now
         running.pending = None
@@ -286,9 +291,11 @@ class Recorder:
         """Return what tells x from what it was: a change in place shows in its numbers."""
         if isinstance(x, self.program.value):
             return "node", id(x), x.data, self._grad(x)
-        if id(x) in self._tensors:  # thousands of numbers: compared as one flat vector
-            flat = _flat(x)
-            return "nodes", id(x), tuple(map(id, flat)), tuple(map(_data, flat))
+        if id(x) in self._tensors:
+            if x is not self._params:
+                return "tensor", id(x)  # looked at as a part of params
+            flat = list(chain.from_iterable(chain.from_iterable(x.values())))
+            return "params", id(x), tuple(map(id, flat)), tuple(map(_data, flat))
         if type(x) in (list, tuple):
             kinds = set(map(type, x))
             if not kinds:
@@ -325,10 +332,11 @@ class Recorder:
             if len(places) <= 4:
                 event.set |= {f"{name}[{i}]": {"shape": [], "value": new[2][i]} for i in places}
                 return
-        if same and new[0] == "nodes" and old[2] == new[2] and id(x) not in self._tensors:
+        if same and new[0] in ("nodes", "params") and old[2] == new[2]:
             places = [i for i, (a, b) in enumerate(zip(old[3], new[3], strict=True)) if a != b]
             if len(places) <= 4:
-                event.set |= {f"{name}[{i}]": self._show(x[i]) for i in places}
+                items = {i: self.nodes[i] if new[0] == "params" else x[i] for i in places}
+                event.set |= {f"{name}[{i}]": self._show(item) for i, item in items.items()}
                 return
         event.set[name] = self._show(x)
         if same and new[0] == "node":
@@ -408,13 +416,13 @@ class Recorder:
             steps[-1].flows.append((self._node(value), grad))
 
         self._slot, self._grad = slot or cls, get
-        cls.grad = property(read, write)  # type: ignore[attr-defined]
+        cls.grad = property(read, write)
 
     def _deafen(self) -> None:
         if self._slot is self.program.value:
-            del self.program.value.grad  # type: ignore[attr-defined]
+            del self.program.value.grad
         elif self._slot is not None:
-            self.program.value.grad = self._slot  # type: ignore[attr-defined]
+            self.program.value.grad = self._slot
         self._slot, self._grad = None, attrgetter("grad")
         self._reads.clear()
 
@@ -426,13 +434,6 @@ def _shape(x: Any) -> list[int]:
         shape.append(len(x))
         x = x[0] if x else None
     return shape
-
-
-def _flat(tensor: Any) -> list[Any]:
-    """Return the Values of params, of one of its matrices, or of a row."""
-    if isinstance(tensor, dict):
-        return list(chain.from_iterable(chain.from_iterable(tensor.values())))
-    return list(chain.from_iterable(tensor)) if isinstance(tensor[0], list) else tensor
 
 
 def _leaves(x: Any) -> Iterator[Any]:

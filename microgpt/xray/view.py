@@ -32,10 +32,10 @@ def text(trace: Trace) -> str:
 
 
 def _head(trace: Trace) -> str:
-    loss = f"loss {trace.loss:.4f} nats/token" if trace.loss is not None else "no loss"
+    loss = f"loss {trace.loss:.4f} nats/token" if trace.loss is not None else ""
     values = len(trace.data) - trace.first
-    head = f"{trace.document} | {loss} | {len(trace.events)} statements | {values:,} Values"
-    return _fit(head.removeprefix(" | ") if trace.tokens else head[3:])
+    head = [trace.document, loss, f"{len(trace.events)} statements", f"{values:,} Values"]
+    return _fit(" | ".join(part for part in head if part))
 
 
 def _token(trace: Trace, token: int | None) -> str:
@@ -68,7 +68,9 @@ def _guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
         best = "  ".join(f"{t} {q:.0%}" for t, q in _guess(trace, position, 4))
         shown = "" if p is None else f"{p:.1%}"
         reads = _token(trace, position["token"])
-        rows.append(f"{position['pos']:>3}  {reads:5}  {token:4}  {shown:>7}  {surprise:>8}  {best}")
+        rows.append(
+            f"{position['pos']:>3}  {reads:5}  {token:4}  {shown:>7}  {surprise:>8}  {best}"
+        )
     return "\n".join(map(_fit, rows))
 
 
@@ -107,7 +109,7 @@ def _brief(trace: Trace, seen: Seen) -> str:
     if seen.get("shape") == []:
         grad = f" grad {seen['grad']:.4g}" if "grad" in seen else ""
         return f"{numbers[0]:.4g}{grad}"
-    shape = "×".join(map(str, seen.get("shape", [])))
+    shape = " x ".join(map(str, seen.get("shape", [])))
     return f"({shape}) {_bars(numbers[:27])}" if numbers else f"({shape})"
 
 
@@ -116,14 +118,14 @@ def _bars(numbers: Sequence[float]) -> str:
     finite = [x for x in numbers if math.isfinite(x)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
-    return "".join(
-        BARS[round((x - low) * scale)] if math.isfinite(x) else "?" for x in numbers
-    )
+    return "".join(BARS[round((x - low) * scale)] if math.isfinite(x) else "?" for x in numbers)
 
 
 def _attention(trace: Trace, position: dict[str, Any]) -> str:
     letters = [_token(trace, token)[:1] for token in trace.tokens[: (position["pos"] or 0) + 1]]
-    letters = ["·" if trace.tokens[i] >= len(trace.vocabulary) else x for i, x in enumerate(letters)]
+    letters = [
+        "·" if trace.tokens[i] >= len(trace.vocabulary) else x for i, x in enumerate(letters)
+    ]
     rows = []
     for layer, heads in enumerate(position["attention"]):
         for head, found in enumerate(heads):
@@ -141,9 +143,93 @@ def _gradients(trace: Trace) -> str:
         grads = [trace.graph.grad(node) for node in range(start, start + size)]
         zero = sum(g == 0 for g in grads)
         rms = math.sqrt(sum(g * g for g in grads) / size)
-        rows.append(f"  {name:18} {height:>3} x {width:<4} {rms:9.2e}   {zero / size:4.0%} are zero")
+        rows.append(
+            f"  {name:18} {height:>3} x {width:<4} {rms:9.2e}   {zero / size:4.0%} are zero"
+        )
     return "\n".join(rows)
 
 
 def _fit(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def html(trace: Trace) -> str:
+    """Return what a trace shows, as HTML that needs nothing beside it."""
+    positions = trace.positions()
+    parts = [f"<p><b>{escape(_head(trace))}</b></p>"]
+    if trace.error:
+        e = trace.error
+        parts.append(f"<p>it stopped in line {e['line']}: {escape(e['message'])}</p>")
+    if any("probs" in p for p in positions):
+        parts.append(_html_guesses(trace, positions))
+    shown = positions[-1]["call"] if positions else 0
+    rows = [
+        f"<tr><td>{event.line}</td><td><code>{escape(trace.code(event.line))}</code></td>"
+        f"<td>{'<br>'.join(_html_seen(trace, n, s) for n, s in event.set.items())}</td></tr>"
+        for event in trace.events
+        if event.call == shown
+    ]
+    title = f"position {positions[-1]['pos']}, line by line" if positions else "line by line"
+    parts.append(
+        f"<details open><summary>{title}</summary><table>{''.join(rows)}</table></details>"
+    )
+    if positions:
+        parts.append(_html_attention(trace, positions))
+    return f'<div class="microgpt-xray">{"".join(parts)}</div>'
+
+
+def _html_guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
+    rows = ["<tr><th>reads</th><th>next</th><th>p(next)</th><th>would rather guess</th></tr>"]
+    for position in positions:
+        token, p = _next(trace, position)
+        best = ", ".join(f"{escape(t)} {q:.0%}" for t, q in _guess(trace, position, 4))
+        reads = escape(_token(trace, position["token"]))
+        chance = "" if p is None else f"{p:.1%}"
+        rows.append(
+            f"<tr><td>{reads}</td><td>{escape(token)}</td><td>{chance}</td><td>{best}</td></tr>"
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _html_seen(trace: Trace, name: str, seen: Seen) -> str:
+    numbers = trace.numbers(seen)
+    if len(numbers) < 2:
+        return f"{escape(name)} {escape(_brief(trace, seen))}"
+    return f"{escape(name)} {_strip(numbers, name)}"
+
+
+def _strip(numbers: Sequence[float], name: str) -> str:
+    """Draw a vector as a strip: blue above zero, orange below, the stronger the larger."""
+    largest = max((abs(x) for x in numbers if math.isfinite(x)), default=0.0) or 1.0
+    cells = "".join(
+        f'<rect x="{i * 8}" width="8" height="12" fill="{"#0072b2" if x > 0 else "#d55e00"}" '
+        f'fill-opacity="{min(1.0, abs(x) / largest) if math.isfinite(x) else 1:.2f}">'
+        f"<title>{escape(name)}[{i}] = {x:.4g}</title></rect>"
+        for i, x in enumerate(numbers[:128])
+    )
+    width = 8 * min(len(numbers), 128)
+    label = f"{escape(name)}: {len(numbers)} numbers"
+    return f'<svg role="img" aria-label="{label}" width="{width}" height="12">{cells}</svg>'
+
+
+def _html_attention(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
+    grids = []
+    for layer, heads in enumerate(positions[-1]["attention"]):
+        for head in range(len(heads)):
+            rows = [
+                [trace.data[node] for node in unrun(p["attention"][layer][head] or [])]
+                for p in positions
+                if layer < len(p["attention"]) and head < len(p["attention"][layer])
+            ]
+            cells = "".join(
+                f'<rect x="{s * 12}" y="{t * 12}" width="12" height="12" fill="#0072b2" '
+                f'fill-opacity="{w:.2f}"><title>{t} looks at {s}: {w:.1%}</title></rect>'
+                for t, row in enumerate(rows)
+                for s, w in enumerate(row)
+            )
+            side, label = 12 * len(rows), f"attention, layer {layer} head {head}"
+            grids.append(
+                f'<svg role="img" aria-label="{label}" width="{side + 12}" height="{side}">'
+                f"<title>{label}</title>{cells}</svg>"
+            )
+    return f"<p>attention, head by head</p>{''.join(grids)}" if grids else ""

@@ -102,9 +102,7 @@ def expression(trace: Trace, event: int, start: int = 0) -> dict[str, Any]:
     }
 
 
-def around(
-    trace: Trace, node: int, step: int | None = None, start: int = 0
-) -> dict[str, Any]:
+def around(trace: Trace, node: int, step: int | None = None, start: int = 0) -> dict[str, Any]:
     """Return one Value among its neighbours, as gradients stood after a step of backward().
 
     Each child has local_grad, and `flow`: local_grad * grad, what it gets from here once this
@@ -152,12 +150,13 @@ def turn(trace: Trace, step: int, start: int = 0) -> dict[str, Any]:
     if not 0 <= step < len(graph.steps):
         raise ValueError(f"there is no step {step}; backward() took {len(graph.steps)}, from 0")
     taken = graph.steps[step]
-    flows, grads = [], {}
+    grads: dict[int, float] = {}
+    flows = []
     for child, after in taken.flows:
-        before = grads[child] if child in grads else graph.grad(child, step - 1)
-        flows.append({"before": before, "added": after - before, "after": after, "child": child})
+        before = grads.get(child, graph.grad(child, step - 1))
+        flows.append((child, {"before": before, "added": after - before, "after": after}))
         grads[child] = after
-    shown = [value(trace, f["child"], step) | f for f in flows[start : start + WINDOW - 1]]
+    shown = [value(trace, child, step) | f for child, f in flows[start : start + WINDOW - 1]]
     return {
         "step": step,
         "node": None if taken.node is None else value(trace, taken.node, step),
