@@ -10,9 +10,11 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from threading import RLock
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -25,6 +27,7 @@ LONGEST = 32  # plain numbers, or runs of nodes; a longer list shows its shape a
 SYMBOLS = {"__add__": "+", "__mul__": "*", "__pow__": "**"}
 _data = attrgetter("data")
 _MISSING = object()
+_ALONE = RLock()  # class Value is everyone's: one recording at a time
 
 
 class Program:
@@ -49,6 +52,7 @@ class Program:
         self.statements: dict[int, int] = {}  # line: the first line of its statement
         self.loops: dict[int, int] = {}  # the first line of a loop: its last
         self.returns: set[int] = set()
+        self.writes: set[int] = set()  # statements that may change a list or an attribute in place
         self.functions: dict[str, list[int]] = {}
         tree = ast.parse(source)
         self._read(tree)
@@ -66,10 +70,20 @@ class Program:
                 last = max(node.lineno, min(last, body[0].lineno - 1))
             for line in range(node.lineno, last + 1):
                 self.statements.setdefault(line, node.lineno)
+            if not body and any(map(_writes, ast.walk(node))):
+                self.writes.add(node.lineno)
             if isinstance(node, ast.For | ast.While):
                 self.loops.setdefault(node.lineno, node.end_lineno or node.lineno)
             elif isinstance(node, ast.Return):
                 self.returns.add(node.lineno)
+
+
+def _writes(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute | ast.Subscript):
+        return not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.AugAssign) or (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    )
 
 
 def load(source: str, file: str = "edited gpt.py") -> Program:
@@ -89,6 +103,7 @@ def load(source: str, file: str = "edited gpt.py") -> Program:
     return Program(module, source)
 
 
+@cache
 def program(module: ModuleType) -> Program:
     """Return an imported module as a program."""
     return Program(module, inspect.getsource(module))
@@ -121,6 +136,7 @@ class Recorder:
         self.params: list[tuple[str, list[int], int]] = []
         self.steps: list[Step] = []
         self._params: Any = None
+        self._looked: Any = None
         self._tensors: dict[int, str] = {}
         self._live: dict[FrameType, _Running] = {}
         self._stack: list[_Running] = []
@@ -143,16 +159,17 @@ class Recorder:
 
     def run(self, function: Callable[[], Any]) -> Any:
         """Call a function and watch it; return what it returns."""
-        before = sys.gettrace()
-        sys.settrace(self._trace)
-        try:
-            return function()
-        finally:
-            sys.settrace(before)
-            self._deafen()
-            self._read_data()
-            for i, event in enumerate(self.events):
-                event.index = i
+        with _ALONE:
+            before = sys.gettrace()
+            sys.settrace(self._trace)
+            try:
+                return function()
+            finally:
+                sys.settrace(before)
+                self._deafen()
+                self._read_data()
+                for i, event in enumerate(self.events):
+                    event.index = i
 
     def graph(self) -> Graph:
         """Return the Values seen so far and how each came from others."""
@@ -191,9 +208,11 @@ class Recorder:
         self.made.append(made)
 
     def _node(self, value: Any) -> int:
-        if id(value) not in self.ids:  # made before we watched
+        node = self.ids.get(id(value))
+        if node is None:  # made before we watched
             self._register(value, "value", None)
-        return self.ids[id(value)]
+            return len(self.nodes) - 1
+        return node
 
     def _read_data(self) -> None:
         for value in self.nodes[len(self.data) :]:
@@ -272,6 +291,8 @@ class Recorder:
         if event is None:
             return
         self._read_data()
+        if event.line in self.program.writes or event.skipped:
+            self._looked = None
         now = self._look_at(frame)
         values = frame.f_locals
         for name in sorted(now):
@@ -292,10 +313,7 @@ class Recorder:
         if isinstance(x, self.program.value):
             return "node", id(x), x.data, self._grad(x)
         if id(x) in self._tensors:
-            if x is not self._params:
-                return "tensor", id(x)  # looked at as a part of params
-            flat = list(chain.from_iterable(chain.from_iterable(x.values())))
-            return "params", id(x), tuple(map(id, flat)), tuple(map(_data, flat))
+            return self._look_at_params() if x is self._params else ("tensor", id(x))
         if type(x) in (list, tuple):
             kinds = set(map(type, x))
             if not kinds:
@@ -312,6 +330,12 @@ class Recorder:
         if isinstance(x, int | float | str | slice):
             return "plain", x
         return "other", id(x)
+
+    def _look_at_params(self) -> Any:
+        if self._looked is None:  # thousands of numbers: not again until something was written
+            flat = list(chain.from_iterable(chain.from_iterable(self._params.values())))
+            self._looked = "params", 0, tuple(map(id, flat)), tuple(map(_data, flat))
+        return self._looked
 
     def _compare(self, event: Event, name: str, x: Any, old: Any, new: Any) -> None:
         if old == new:
@@ -335,8 +359,9 @@ class Recorder:
         if same and new[0] in ("nodes", "params") and old[2] == new[2]:
             places = [i for i, (a, b) in enumerate(zip(old[3], new[3], strict=True)) if a != b]
             if len(places) <= 4:
-                items = {i: self.nodes[i] if new[0] == "params" else x[i] for i in places}
-                event.set |= {f"{name}[{i}]": self._show(item) for i, item in items.items()}
+                for i in places:
+                    path = f"{name}[{i}]" if new[0] == "nodes" else self._parameter(i)
+                    event.set[path] = self._show(x[i] if new[0] == "nodes" else self.nodes[i])
                 return
         event.set[name] = self._show(x)
         if same and new[0] == "node":
@@ -378,13 +403,18 @@ class Recorder:
             return {"shape": shape, "value": leaves}
         return {"type": type(x).__name__, "shape": shape}
 
+    def _parameter(self, node: int) -> str:
+        name, (_, columns), start = next(p for p in reversed(self.params) if p[2] <= node)
+        return f"{name}[{(node - start) // columns}][{(node - start) % columns}]"
+
     # -- gradients ---------------------------------------------------------------------------------
     def _listen(self) -> None:
         """Let the attribute grad of class Value report when it is read and written."""
         if self._slot is not None:
             return
         cls, slot = self.program.value, vars(self.program.value).get("grad")
-        reads, steps = self._reads, self.steps
+        reads, steps, ids = self._reads, self.steps, self.ids
+        children: dict[int, set[int]] = {}  # by id: of the Value whose turn it is
 
         def get(value: Any) -> Any:
             return vars(value)["grad"]
@@ -401,19 +431,27 @@ class Recorder:
 
         def write(value: Any, grad: Any) -> None:
             put(value, grad)
+            if id(value) not in ids:
+                return  # another thread's
             if reads and reads[-1] is value:  # value.grad += ... reads it too: that is no source
                 reads.pop()
             elif value in reads:
                 reads.reverse()
                 reads.remove(value)
                 reads.reverse()
-            while reads and value not in reads[-1]._children:
+            while reads:
+                source = reads[-1]
+                if id(source) not in children:
+                    children.clear()
+                    children[id(source)] = set(map(id, source._children))
+                if id(value) in children[id(source)]:
+                    break
                 reads.pop()
             del reads[:-1]
-            node = self._node(reads[-1]) if reads else None
+            node = self._node(reads[0]) if reads else None
             if not steps or steps[-1].node != node:
-                steps.append(Step(node, get(reads[-1]) if reads else None, []))
-            steps[-1].flows.append((self._node(value), grad))
+                steps.append(Step(node, get(reads[0]) if reads else None, []))
+            steps[-1].flows.append((ids[id(value)], grad))
 
         self._slot, self._grad = slot or cls, get
         cls.grad = property(read, write)
