@@ -11,6 +11,11 @@ from microgpt.xray.trace import Seen, Trace
 BARS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
 WIDTH = 80
+STYLE = """
+.microgpt-xray td, .microgpt-xray th { text-align: left; padding: 0 .6em 0 0; }
+.microgpt-xray code { white-space: nowrap; }
+.microgpt-xray svg { margin-right: .6em; vertical-align: middle; }
+"""
 
 
 def text(trace: Trace) -> str:
@@ -175,7 +180,7 @@ def html(trace: Trace) -> str:
     )
     if positions:
         parts.append(_html_attention(trace, positions))
-    return f'<div class="microgpt-xray">{"".join(parts)}</div>'
+    return f'<div class="microgpt-xray"><style>{STYLE}</style>{"".join(parts)}</div>'
 
 
 def _html_guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
