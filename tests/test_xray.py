@@ -27,6 +27,7 @@ from microgpt.engines.base import initial_state
 from microgpt.engines.scalar import ScalarEngine
 from microgpt.xray import zoom
 from microgpt.xray.graph import runs, unrun
+from microgpt.xray.recorder import Recorder, load
 from microgpt.xray.trace import PARTS, Trace
 from tests.conftest import EMMA, LETTERS
 
@@ -257,6 +258,14 @@ def test_leaves_everything_as_it_was() -> None:
     assert sys.gettrace() is traced
     for name, array in before.items():
         np.testing.assert_array_equal(held.state[name], array)
+
+
+def test_class_value_is_restored_even_where_tracing_was_ended() -> None:
+    loaded = load(edited("self.grad = 1\n", "self.grad = 1; sys.settrace(None)\n"))
+    slot, number = vars(loaded.value)["grad"], loaded.value(1.0)
+    Recorder(loaded).run((number * 2).backward)
+    assert vars(loaded.value)["grad"] is slot
+    assert number.grad == 2
 
 
 def test_takes_a_model_in_any_form(tmp_path: Path) -> None:
@@ -637,6 +646,18 @@ def test_diff_finds_an_inserted_line(emma: Trace) -> None:
     assert shifted.number
     assert shifted.number.at_b
     assert shifted.number.at_b.fn == "rmsnorm"
+
+
+def test_diff_finds_what_an_inserted_line_changes(emma: Trace) -> None:
+    source = edited(
+        "    return linear(x, params", "    x[0] = x[0] + 1\n    return linear(x, params"
+    )
+    found = xray.diff(emma, xray.record_source(source, "emma"))
+    assert found.line_b
+    assert found.line_b.code == "x[0] = x[0] + 1"
+    assert found.number
+    assert found.number.at_b
+    assert (found.number.name, found.number.at_b.fn) == ("return[0]", "linear")
 
 
 def test_diff_finds_another_gradient(emma: Trace) -> None:

@@ -433,12 +433,7 @@ class Recorder:
             put(value, grad)
             if id(value) not in ids:
                 return  # another thread's
-            if reads and reads[-1] is value:  # value.grad += ... reads it too: that is no source
-                reads.pop()
-            elif value in reads:
-                reads.reverse()
-                reads.remove(value)
-                reads.reverse()
+            # it came from what was last read and has this child; += reads the child itself too
             while reads:
                 source = reads[-1]
                 if id(source) not in children:
