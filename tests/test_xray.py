@@ -328,6 +328,19 @@ def test_parameters_of_an_edited_init_are_drawn() -> None:
     assert len([*unrun(trace.positions()[0]["logits"])]) == 28
 
 
+def test_values_made_before_the_run_have_a_node() -> None:
+    source = edited("def gpt(", "ONE = Value(1.0)\n\ndef gpt(").replace(
+        "x = rmsnorm(x)\n    for i", "x = [a * ONE for a in rmsnorm(x)]\n    for i"
+    )
+    trace = xray.record_source(source, "ann")
+    assert trace.graph
+    one = next(n for n, op in enumerate(trace.graph.ops) if op == "value")
+    assert trace.data[one] == 1.0
+    assert len(trace.graph.parents[one]) == 4 * 16
+    assert trace.graph.grad(one) != 0
+    assert Trace.from_dict(json.loads(trace.to_json(PARTS, None))) == trace
+
+
 def test_changes_in_place_are_seen() -> None:
     source = edited(
         "    x = rmsnorm(x)\n    for i",
@@ -473,7 +486,7 @@ def test_the_same_trace_on_every_python_from_the_standard_library_alone(tmp_path
         shutil.copy(ROOT / "microgpt" / name, package)
     source = edited(
         "    x = rmsnorm(x)\n    for i",
-        "    x = [\n        a + 0\n        for a in\n        x\n    ]; n = 0\n"
+        "    x = [\n        Value(0.5) + a\n        for a in\n        x\n    ]; n = 0\n"
         "    try:\n        n = 1 / 0\n    except ZeroDivisionError:\n        n = (lambda k: k)(\n"
         "            3)\n    for a in x: n += 1\n    while n > 14 and (\n            n > 0):\n"
         "        n -= 1\n    for i",

@@ -201,7 +201,7 @@ def _trace(
     config: dict[str, int],
     error: dict[str, Any] | None,
 ) -> Trace:
-    graph = recorder.graph()  # may meet Values made before it watched: their data comes after
+    graph = recorder.graph()  # first: it may meet Values made before the run
     return Trace(
         document=document,
         tokens=tokens,

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from threading import RLock
+from threading import RLock, get_ident
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -176,6 +176,7 @@ class Recorder:
         children = [[self._node(c) for c in getattr(v, "_children", ())] for v in self.nodes]
         local_grads = [list(getattr(v, "_local_grads", ())) for v in self.nodes]
         made = [-1 if event is None else event.index for event in self.made]
+        self._read_data()
         return Graph(self.ops, made, children, local_grads, self.steps)
 
     # -- what Python tells us ----------------------------------------------------------------------
@@ -190,9 +191,7 @@ class Recorder:
 
     def _birth(self, frame: FrameType) -> None:
         maker = frame.f_back
-        while maker is not None and maker.f_code.co_name.startswith(
-            "<"
-        ):  # a comprehension, to 3.11
+        while maker is not None and maker.f_code.co_name[0] == "<":  # a comprehension, until 3.11
             maker = maker.f_back
         op = "value"
         if maker is not None and maker.f_code not in self.program.names:
@@ -413,7 +412,7 @@ class Recorder:
         if self._slot is not None:
             return
         cls, slot = self.program.value, vars(self.program.value).get("grad")
-        reads, steps, ids = self._reads, self.steps, self.ids
+        reads, steps, thread = self._reads, self.steps, get_ident()
         children: dict[int, set[int]] = {}  # by id: of the Value whose turn it is
 
         def get(value: Any) -> Any:
@@ -431,8 +430,8 @@ class Recorder:
 
         def write(value: Any, grad: Any) -> None:
             put(value, grad)
-            if id(value) not in ids:
-                return  # another thread's
+            if get_ident() != thread:
+                return
             # it came from what was last read and has this child; += reads the child itself too
             while reads:
                 source = reads[-1]
@@ -446,7 +445,7 @@ class Recorder:
             node = self._node(reads[0]) if reads else None
             if not steps or steps[-1].node != node:
                 steps.append(Step(node, get(reads[0]) if reads else None, []))
-            steps[-1].flows.append((ids[id(value)], grad))
+            steps[-1].flows.append((self._node(value), grad))
 
         self._slot, self._grad = slot or cls, get
         cls.grad = property(read, write)
