@@ -413,7 +413,7 @@ class Recorder:
             return
         cls, slot = self.program.value, vars(self.program.value).get("grad")
         reads, steps, thread = self._reads, self.steps, get_ident()
-        children: dict[int, set[int]] = {}  # by id: of the Value whose turn it is
+        children: dict[int, set[int]] = {}  # by id, of each Value and of its children
 
         def get(value: Any) -> Any:
             return vars(value)["grad"]
@@ -436,7 +436,6 @@ class Recorder:
             while reads:
                 source = reads[-1]
                 if id(source) not in children:
-                    children.clear()
                     children[id(source)] = set(map(id, source._children))
                 if id(value) in children[id(source)]:
                     break
