@@ -412,8 +412,10 @@ class Recorder:
         if self._slot is not None:
             return
         cls, slot = self.program.value, vars(self.program.value).get("grad")
-        reads, steps, thread = self._reads, self.steps, get_ident()
-        children: dict[int, set[int]] = {}  # by id, of each Value and of its children
+        reads, ids, thread = self._reads, self.ids, get_ident()
+        source: Any = None  # whose turn it is, by id its children, and what they got from it
+        children: set[int] = set()
+        flows: list[tuple[int, float]] = []
 
         def get(value: Any) -> Any:
             return vars(value)["grad"]
@@ -429,25 +431,30 @@ class Recorder:
             return get(value)
 
         def write(value: Any, grad: Any) -> None:
+            nonlocal source, children, flows
             put(value, grad)
             if get_ident() != thread:
                 return
-            # it came from what was last read and has this child; += reads the child itself too
-            while reads:
-                source = reads[-1]
-                if id(source) not in children:
-                    children[id(source)] = set(map(id, source._children))
-                if id(value) in children[id(source)]:
-                    break
+            if reads and reads[-1] is value:  # read by +=, to be added to
                 reads.pop()
+            if not (reads and reads[-1] is source and id(value) in children):
+                while reads and value not in reads[-1]._children:
+                    reads.pop()
+                source = reads[-1] if reads else None
+                children = set(map(id, source._children)) if reads else set()
+                flows = self._turn(source, get(source) if reads else None)
             del reads[:-1]
-            node = self._node(reads[0]) if reads else None
-            if not steps or steps[-1].node != node:
-                steps.append(Step(node, get(reads[0]) if reads else None, []))
-            steps[-1].flows.append((self._node(value), grad))
+            flows.append((ids[id(value)] if id(value) in ids else self._node(value), grad))
 
         self._slot, self._grad = slot or cls, get
         cls.grad = property(read, write)
+
+    def _turn(self, source: Any, grad: float | None) -> list[tuple[int, float]]:
+        """Begin the step of a Value, unless it is under way; return its flows."""
+        node = None if source is None else self._node(source)
+        if not self.steps or self.steps[-1].node != node:
+            self.steps.append(Step(node, grad, []))
+        return self.steps[-1].flows
 
     def _deafen(self) -> None:
         if self._slot is self.program.value:
