@@ -28,9 +28,9 @@ def run() -> None:
     config = GPTConfig()
     params = gpt.init(config, random.Random(42))
     weights = gpt.flat(params)
-    moments = [[0.0] * len(weights) for _ in "mv"]
+    m, v = [0.0] * len(weights), [0.0] * len(weights)
     gpt.loss(params, config, gpt.encode(NAME, "abcdefghijklmnopqrstuvwxyz")).backward()
-    gpt.adam(weights, *moments, 0, 0.01)
+    gpt.adam(weights, m, v, 0, 0.01)
 
 
 def least(jobs: dict[str, Callable[[], object]]) -> dict[str, float]:
