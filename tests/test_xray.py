@@ -341,6 +341,42 @@ def test_values_made_before_the_run_have_a_node() -> None:
     assert Trace.from_dict(json.loads(trace.to_json(PARTS, None))) == trace
 
 
+def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("microgpt.xray.recorder.MOST", 1000)
+    source = edited(
+        "    x = rmsnorm(x)\n    for i", "    while True:\n        i = 0\n        i = 1\n    for i"
+    )
+    trace = xray.record_source(source, "emma")
+    assert trace.error
+    assert trace.error["message"].startswith("RuntimeError: more than 1,000 statements ran")
+    assert trace.calls[0].events == [0, len(trace.events)]
+    assert "it stopped in line" in str(trace)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("token_id", "token"),
+        ("pos_id", "place"),
+        ("surprises", "losses"),
+        ("attention", "attend"),
+        ("softmax", "normalize"),
+        ("mlp_fc2", "down"),
+        ("gpt(params", "predict(params"),
+    ],
+)
+def test_a_file_that_uses_other_names(old: str, new: str) -> None:
+    held = model()
+    other = xray.record_source(SOURCE.replace(old, new), "ann", held)
+    assert other.error is None
+    assert other.loss is not None
+    assert str(other)
+    assert other._repr_html_()
+    assert zoom.document(other)["loss"]
+    assert str(xray.diff(xray.record("ann", held), other))
+    assert json.loads(other.to_json(PARTS))
+
+
 def test_changes_in_place_are_seen() -> None:
     source = edited(
         "    x = rmsnorm(x)\n    for i",

@@ -23,6 +23,7 @@ from microgpt.xray.trace import Call, Event, Seen
 
 QUIET = {"add", "dot", "flat", "cache", "init", "encode", "decode", "find", "read", "main"}
 ROUNDS = {"backward": 4, "adam": 2}  # loops over thousands of Values: rounds shown line by line
+MOST = 200_000  # statements; a model of one layer runs about 70 a token
 LONGEST = 32  # plain numbers, or runs of nodes; a longer list shows its shape alone
 SYMBOLS = {"__add__": "+", "__mul__": "*", "__pow__": "**"}
 _data = attrgetter("data")
@@ -168,6 +169,8 @@ class Recorder:
                 sys.settrace(before)
                 self._deafen()
                 self._read_data()
+                for running in self._stack:  # what an error left unfinished ends here
+                    self.calls[running.index].events[1] = len(self.events)
                 for i, event in enumerate(self.events):
                     event.index = i
 
@@ -302,6 +305,8 @@ class Recorder:
         running.before = now
         running.pending = None
         self.events.append(event)
+        if len(self.events) > MOST:
+            raise RuntimeError(f"more than {MOST:,} statements ran; is there an endless loop?")
 
     # -- what a name holds -------------------------------------------------------------------------
     def _look_at(self, frame: FrameType) -> dict[str, Any]:

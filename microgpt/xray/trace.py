@@ -123,14 +123,15 @@ class Trace:
         by head), residual (n_layer + 1 vectors), hidden (by layer). What an edited file computes
         under other names is left out.
         """
-        return [self._position(i) for i, call in enumerate(self.calls) if call.fn == "gpt"]
+        calls = [i for i, call in enumerate(self.calls) if call.fn == "gpt"]
+        return [self._position(pos, call) for pos, call in enumerate(calls)]
 
-    def _position(self, gpt: int) -> dict[str, Any]:
+    def _position(self, pos: int, gpt: int) -> dict[str, Any]:
         call = self.calls[gpt]
         found: dict[str, Any] = {
             "call": gpt,
-            "token": call.args.get("token_id", {}).get("value"),
-            "pos": call.args.get("pos_id", {}).get("value"),
+            "token": self.tokens[pos] if pos < len(self.tokens) else None,
+            "pos": pos,
             "attention": [],
             "residual": [],
             "hidden": [],

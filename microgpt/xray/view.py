@@ -59,7 +59,7 @@ def _guess(trace: Trace, position: dict[str, Any], count: int) -> list[tuple[str
 def _next(trace: Trace, position: dict[str, Any]) -> tuple[str, float | None]:
     """Return the token that came next, and how likely it was held."""
     probs, pos = [*unrun(position.get("probs") or [])], position["pos"]
-    if not isinstance(pos, int) or pos + 1 >= len(trace.tokens):
+    if pos + 1 >= len(trace.tokens):
         return "", None
     target = trace.tokens[pos + 1]
     return _token(trace, target), trace.data[probs[target]] if target < len(probs) else None
@@ -127,7 +127,7 @@ def _bars(numbers: Sequence[float]) -> str:
 
 
 def _attention(trace: Trace, position: dict[str, Any]) -> str:
-    letters = [_token(trace, token)[:1] for token in trace.tokens[: (position["pos"] or 0) + 1]]
+    letters = [_token(trace, token)[:1] for token in trace.tokens[: position["pos"] + 1]]
     letters = [
         "·" if trace.tokens[i] >= len(trace.vocabulary) else x for i, x in enumerate(letters)
     ]

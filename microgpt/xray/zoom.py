@@ -26,7 +26,7 @@ def document(trace: Trace) -> dict[str, Any]:
             {
                 "pos": pos,
                 "token": found["token"],
-                "target": trace.tokens[pos + 1] if pos is not None else None,
+                "target": trace.tokens[pos + 1] if pos + 1 < len(trace.tokens) else None,
                 "call": found["call"],
                 "surprise": None if node is None else value(trace, node),
             }
