@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,19 @@ def test_class_value_is_restored_even_where_tracing_was_ended() -> None:
     Recorder(loaded).run((number * 2).backward)
     assert vars(loaded.value)["grad"] is slot
     assert number.grad == 2
+
+
+def test_recordings_take_turns_and_hear_no_other_thread(emma: Trace) -> None:
+    held = model()
+
+    def train() -> Trace:
+        for _ in range(3):
+            scalar(held).gradients([EMMA])
+        return emma
+
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(job) for job in (lambda: xray.record("emma"), train) * 2]
+        assert all(job.result() == emma for job in jobs)
 
 
 def test_takes_a_model_in_any_form(tmp_path: Path) -> None:
