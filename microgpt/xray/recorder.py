@@ -432,7 +432,8 @@ class Recorder:
             get, put = slot.__get__, slot.__set__
 
         def read(value: Any) -> Any:
-            reads.append(value)
+            if get_ident() == thread:
+                reads.append(value)
             return get(value)
 
         def write(value: Any, grad: Any) -> None:
