@@ -252,6 +252,11 @@ def test_leaves_everything_as_it_was() -> None:
     xray.record("emma", held)
     with pytest.raises(ValueError, match="two tokens"):
         xray.record([26], held)
+    with pytest.raises(ValueError, match="it may be loss, backward, adam"):
+        xray.record("emma", held, until="all")  # type: ignore[arg-type]
+    without = {n: a for n, a in held.state.items() if n != "layer0.attn_wq"}
+    with pytest.raises(ValueError, match=r"parameter layer0.attn_wq is missing"):
+        xray.record("emma", xray.PlainModel(TINY, LETTERS, without))
     error = xray.record_source(edited("self.grad = 1\n", "self.grad = 1 / 0\n"), "emma").error
     assert error
     assert error["message"] == "ZeroDivisionError: division by zero"
@@ -271,9 +276,11 @@ def test_class_value_is_restored_even_where_tracing_was_ended() -> None:
 
 
 def test_recordings_take_turns(emma: Trace) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(xray.record, "emma") for _ in range(2)]
+    slot = vars(gpt.Value)["grad"]
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(xray.record, "emma") for _ in range(3)]
         assert all(job.result() == emma for job in jobs)
+    assert vars(gpt.Value)["grad"] is slot
 
 
 def test_hears_no_other_thread(emma: Trace) -> None:
@@ -335,6 +342,8 @@ def test_an_error_ends_the_trace(old: str, new: str, line: str, message: str) ->
         ("def gpt(:", "line 1 of the source is not Python"),
         ("import no_such_module", "the source stops with ModuleNotFoundError"),
         ("x = 1", "no class Value"),
+        ("raise SystemExit(1)", "the source stops with SystemExit: 1"),
+        (SOURCE.replace("def init", "def begin"), r"init\(\) or Value stops with AttributeError"),
     ],
 )
 def test_a_source_that_cannot_be_loaded(source: str, message: str) -> None:
@@ -366,6 +375,17 @@ def test_values_made_before_the_run_have_a_node() -> None:
     assert Trace.from_dict(json.loads(trace.to_json(PARTS, None))) == trace
 
 
+def test_a_file_without_loss_or_with_plain_numbers_for_it() -> None:
+    trace = xray.record_source(edited("def loss(", "def cost("), "ann")
+    assert trace.error
+    assert str(trace).splitlines()[2].startswith("it stopped: AttributeError")
+    assert trace._repr_html_()
+    trace = xray.record_source(edited(".log())", ".log().data)"), "ann")
+    assert trace.error
+    assert trace.positions()[0]["surprise"] == []
+    assert trace._repr_html_()
+
+
 def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("microgpt.xray.recorder.MOST", 1000)
     source = edited(
@@ -388,6 +408,8 @@ def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
         ("softmax", "normalize"),
         ("mlp_fc2", "down"),
         ("gpt(params", "predict(params"),
+        ("def linear(x, w): return [dot(row, x)", "def linear(v, w): return [dot(row, v)"),
+        (".log())", ".log() * 1)"),
     ],
 )
 def test_a_file_that_uses_other_names(old: str, new: str) -> None:

@@ -13,7 +13,7 @@ import random
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microgpt import gpt
 from microgpt.config import GPTConfig
@@ -115,6 +115,8 @@ def _record(
     until: Until,
     learning_rate: float,
 ) -> Trace:
+    if until not in get_args(Until):
+        raise ValueError(f"until is {until!r}; it may be {', '.join(get_args(Until))}")
     config, vocabulary, state = _open(model)
     tokens = Tokenizer(vocabulary).encode(document) if isinstance(document, str) else [*document]
     if len(tokens) < 2 or not all(0 <= token < config.vocab_size for token in tokens):
@@ -125,10 +127,17 @@ def _record(
     text = "".join(vocabulary[token] for token in tokens if token < len(vocabulary))
     module = watched.module
     params = {name: _rows(state[name]) for name, _ in config.shapes() if name in state}
-    if model is None or module is not gpt:
-        for name, rows in module.init(config, random.Random(42)).items():
-            params.setdefault(name, [[value.data for value in row] for row in rows])
-    values = {name: [[module.Value(x) for x in row] for row in params[name]] for name in params}
+    try:
+        if model is None or module is not gpt:
+            for name, rows in module.init(config, random.Random(42)).items():
+                params.setdefault(name, [[value.data for value in row] for row in rows])
+        values = {name: [[module.Value(x) for x in row] for row in params[name]] for name in params}
+    except Exception as problem:
+        raise ValueError(
+            f"init() or Value stops with {type(problem).__name__}: {problem}"
+        ) from None
+    if missing := [name for name, _ in config.shapes() if name not in params and module is gpt]:
+        raise ValueError(f"parameter {missing[0]} is missing")
     flat = [value for rows in values.values() for row in rows for value in row]
     moments = {
         which: [

@@ -99,7 +99,7 @@ def load(source: str, file: str = "edited gpt.py") -> Program:
         exec(compile(source, file, "exec"), module.__dict__)
     except SyntaxError as error:
         raise ValueError(f"line {error.lineno} of the source is not Python: {error.msg}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"the source stops with {type(error).__name__}: {error}") from None
     return Program(module, source)
 

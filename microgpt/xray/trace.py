@@ -154,7 +154,7 @@ class Trace:
                 found["attention"].append(heads.get(index, []))
                 found["residual"].append(self._last(gpt, "x", inner.events[0]))
             elif inner.fn == "linear" and ".mlp_fc2" in inner.args.get("w", {}).get("param", ""):
-                found["hidden"].append(inner.args["x"].get("nodes"))
+                found["hidden"].append(inner.args.get("x", {}).get("nodes"))
         found["residual"].append(stream)
         found["logits"] = self.events[end - 1].set.get("return", {}).get("nodes")
         for later in range(end, len(self.events)):  # the softmax of the logits, then -log p
@@ -163,8 +163,8 @@ class Trace:
             if by.fn == "softmax" and by.parent == call.parent and "return" in event.set:
                 found["probs"] = event.set["return"].get("nodes")
             elif event.call == call.parent and "surprises" in event.set:
-                last = [*unrun(event.set["surprises"]["nodes"])][-1]
-                found["surprise"] = [[last, 1]]
+                last = [*unrun(event.set["surprises"].get("nodes", []))][-1:]
+                found["surprise"] = [[node, 1] for node in last]
                 break
         return found
 

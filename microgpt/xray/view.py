@@ -22,8 +22,7 @@ def text(trace: Trace) -> str:
     """Return what a trace shows, in 80 columns."""
     parts = [_head(trace)]
     if trace.error:
-        e = trace.error
-        parts.append(_fit(f"it stopped in line {e['line']}, {e['fn']}(): {e['message']}"))
+        parts.append(_fit(_stop(trace.error)))
     positions = trace.positions()
     if any("probs" in p for p in positions):
         parts.append(_guesses(trace, positions))
@@ -41,6 +40,11 @@ def _head(trace: Trace) -> str:
     values = len(trace.data) - trace.first
     head = [trace.document, loss, f"{len(trace.events)} statements", f"{values:,} Values"]
     return _fit(" | ".join(part for part in head if part))
+
+
+def _stop(error: dict[str, Any]) -> str:
+    where = f" in line {error['line']}, {error['fn']}()" if error["line"] else ""
+    return f"it stopped{where}: {error['message']}"
 
 
 def _token(trace: Trace, token: int | None) -> str:
@@ -163,8 +167,7 @@ def html(trace: Trace) -> str:
     positions = trace.positions()
     parts = [f"<p><b>{escape(_head(trace))}</b></p>"]
     if trace.error:
-        e = trace.error
-        parts.append(f"<p>it stopped in line {e['line']}: {escape(e['message'])}</p>")
+        parts.append(f"<p>{escape(_stop(trace.error))}</p>")
     if any("probs" in p for p in positions):
         parts.append(_html_guesses(trace, positions))
     shown = positions[-1]["call"] if positions else 0
