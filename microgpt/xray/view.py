@@ -209,15 +209,17 @@ def _html_seen(trace: Trace, name: str, seen: Seen) -> str:
 def _strip(numbers: Sequence[float], name: str) -> str:
     """Draw a vector as a strip: blue above zero, orange below, the stronger the larger."""
     largest = max((abs(x) for x in numbers if math.isfinite(x)), default=0.0) or 1.0
+    shown = numbers[:128]
     cells = "".join(
-        f'<rect x="{i * 8}" width="8" height="12" fill="{"#0072b2" if x > 0 else "#d55e00"}" '
+        f'<rect x="{i % 32 * 8}" y="{i // 32 * 12}" width="8" height="12" '
+        f'fill="{"#0072b2" if x > 0 else "#d55e00"}" '
         f'fill-opacity="{min(1.0, abs(x) / largest) if math.isfinite(x) else 1:.2f}">'
         f"<title>{escape(name)}[{i}] = {x:.4g}</title></rect>"
-        for i, x in enumerate(numbers[:128])
+        for i, x in enumerate(shown)
     )
-    width = 8 * min(len(numbers), 128)
-    label = f"{escape(name)}: {len(numbers)} numbers"
-    return f'<svg role="img" aria-label="{label}" width="{width}" height="12">{cells}</svg>'
+    size = f'width="{8 * min(len(shown), 32)}" height="{12 * math.ceil(len(shown) / 32)}"'
+    label = f"{escape(name, quote=True)}: {len(numbers)} numbers"
+    return f'<svg role="img" aria-label="{label}" {size}>{cells}</svg>'
 
 
 def _html_attention(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
