@@ -32,6 +32,23 @@ def test_lens_ends_in_what_the_model_says(engine: TrainableEngine) -> None:
     np.testing.assert_allclose(seen[-1], engine.inspect(EMMA[:-1])["probs"], rtol=1e-10)
 
 
+class Deaf:
+    """An engine that can run a model and no more."""
+
+    def __init__(self, engine: TrainableEngine) -> None:
+        self.config, self.inspect = engine.config, engine.inspect
+        self.reset, self.step = engine.reset, engine.step
+
+
+def test_lens_of_an_engine_that_cannot_learn(engine: TrainableEngine) -> None:
+    deaf = Deaf(engine)
+    with pytest.raises(ValueError, match="give lens an lm_head"):
+        probe.lens(deaf, EMMA[:-1])
+    seen = probe.lens(deaf, EMMA[:-1], engine.state()["lm_head"])
+    np.testing.assert_array_equal(seen, probe.lens(engine, EMMA[:-1]))
+    assert probe.dead_units(deaf, [EMMA[:-1]]).shape == (2, 32)
+
+
 def test_lens_of_a_block_that_adds_nothing_is_that_before_it(engine: TrainableEngine) -> None:
     state = engine.state()
     for name in ("layer1.attn_wo", "layer1.mlp_fc2"):

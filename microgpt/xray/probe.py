@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 from microgpt.engines.base import Array, Batch, Document, Engine, State, TrainableEngine
 
 
-def lens(engine: TrainableEngine, tokens: Document) -> Array:
+def lens(engine: Engine, tokens: Document, lm_head: Array | None = None) -> Array:
     """Return (n_layer + 1, T, vocab_size): what the model would say after each block.
 
     The residual stream before each layer, and after the last, is read through lm_head and softmax
     (the logit lens, nostalgebraist 2020); the last row is what the model says.
+
+    Raises:
+        ValueError: the engine does not tell its parameters, and no lm_head is given.
     """
+    if lm_head is None:
+        if not isinstance(engine, TrainableEngine):
+            raise ValueError("this engine does not tell its parameters; give lens an lm_head")
+        lm_head = engine.state()["lm_head"]
     stream = np.asarray(engine.inspect(tokens)["residual"], dtype=float)
-    return _softmax(stream @ np.asarray(engine.state()["lm_head"], dtype=float).T)
+    return _softmax(stream @ np.asarray(lm_head, dtype=float).T)
 
 
 def dead_units(engine: Engine, documents: Batch) -> NDArray[np.bool_]:
