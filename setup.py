@@ -15,7 +15,7 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     WIDTHS["avx2"] = ["-mavx2", "-mfma"]
     WIDTHS["avx512"] = ["-mfma", *(f"-mavx512{part}" for part in ("f", "dq", "bw", "vl"))]
 FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
-WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-warning-option"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi"]
 
 
 class BuildKernels(build_ext):

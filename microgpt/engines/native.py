@@ -67,9 +67,10 @@ class NativeEngine:
     def load(self, state: State) -> None:
         check_state(self.config, state)
         names = [name for name, _ in self.config.shapes()]
-        with np.errstate(over="ignore"):
-            state = {name: array.astype(self.dtype) for name, array in state.items()}
-        check_state(self.config, state)  # a float64 may be past the largest float32
+        largest = np.finfo(self.dtype).max
+        for name, array in state.items():
+            if (np.abs(array) > largest).any():
+                raise ValueError(f"tensor {name} holds numbers past the largest {self.dtype}")
         self._put(PARAMS, [state[name] for name in names])
         self._model.t = float(state.get("adam.t", np.zeros(())))
         for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
@@ -78,7 +79,7 @@ class NativeEngine:
         self.reset()
 
     def state(self) -> dict[str, Array]:
-        state = self._get(PARAMS)
+        state = {name: array.astype(self.dtype) for name, array in self._get(PARAMS).items()}
         for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
             state |= {f"adam.{which}.{name}": array for name, array in self._get(part).items()}
         return state | {"adam.t": np.array(self._model.t)}
@@ -159,7 +160,7 @@ class NativeEngine:
         arrays, start = {}, 0
         for name, (rows, columns) in self.config.shapes():
             end = start + rows * columns
-            arrays[name] = flat[start:end].reshape(rows, columns).astype(self.dtype)
+            arrays[name] = flat[start:end].reshape(rows, columns)
             start = end
         return arrays
 

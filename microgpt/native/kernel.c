@@ -183,7 +183,7 @@ INLINE void tile(const int R, const int C, Rows y, Rows x, Rows w, int depth, Fi
                  const real *other) {
   V sum[8][PANEL * VECTORS];
   UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sum[r][c] = (V){0};
-  for (int i = 0; i < depth; i++) {
+  UNROLL4 for (int i = 0; i < depth; i++) {
     V wi[PANEL * VECTORS];
     UNROLL for (int c = 0; c < C; c++) wi[c] = load(w.at + i * w.stride + c * LANES);
     UNROLL for (int r = 0; r < R; r++) {
@@ -201,12 +201,17 @@ INLINE void tile(const int R, const int C, Rows y, Rows x, Rows w, int depth, Fi
   }
 }
 
+/* A panel of y (T rows, some lines). The last tile has half as many rows where that is enough; rows
+ * past T are computed too, and never read. */
 INLINE void panel(const int lines, int T, Rows y, Rows x, Rows w, int depth, Finish finish,
                   const real *other) {
-  const int R = lines * VECTORS == 1 ? 8 : ROWS; /* rows past T are computed too, and never read */
-  for (int t = 0; t < T; t += R)
-    tile(R, lines * VECTORS, rows(y.at + t * y.stride, y.stride),
-         rows(x.at + t * x.stride, x.stride), w, depth, finish, other + t * y.stride);
+  const int C = lines * VECTORS, R = C == 1 ? 2 * ROWS : ROWS; /* sums enough to keep units busy */
+#define TILE(R)                                                                        \
+  tile(R, C, rows(y.at + t * y.stride, y.stride), rows(x.at + t * x.stride, x.stride), w, depth, \
+       finish, other + t * y.stride)
+  int t = 0;
+  for (; T - t > R / 2; t += R) TILE(R);
+  if (t < T) TILE(R / 2);
 }
 
 /* y (T, width) = x (T, depth) w (depth, width); `other` is laid out like y. */
@@ -264,14 +269,15 @@ INLINE void attention(real *mix, real *weights, const real *q, Rows keys, Rows v
       store(weights + ((size)i * s.parts + p) * LANES, weight);
     }
     V by = 1 / total;
-    for (int j = 0; j < vectors; j++) store(mix + of_part + j * LANES, (V){0});
-    for (int i = 0; i < count; i++) {
-      V weight = by * load(weights + ((size)i * s.parts + p) * LANES);
-      store(weights + ((size)i * s.parts + p) * LANES, weight);
-      for (int j = 0; j < vectors; j++) {
-        const size at = of_part + j * LANES;
-        store(mix + at, load(mix + at) + weight * load(values.at + i * values.stride + at));
+    for (int j = 0; j < vectors; j++) {
+      const size at = of_part + j * LANES;
+      V sum = {0};
+      for (int i = 0; i < count; i++) {
+        V weight = load(weights + ((size)i * s.parts + p) * LANES);
+        if (j == 0) store(weights + ((size)i * s.parts + p) * LANES, weight *= by);
+        sum += weight * load(values.at + i * values.stride + at);
       }
+      store(mix + at, sum);
     }
   }
 }
@@ -391,6 +397,10 @@ TWICE(loss, (const Config *c, real *work, const Document *docs, int count, doubl
       (c, work, docs, count, share, result), loss_with(s, work, docs, count, share, result))
 
 /* ---- Adam ------------------------------------------------------------------------------------- */
+/* In float32 the moments are kept divided by 1 - beta, which saves two products a weight; float64
+ * keeps them as they are, so that they go in and out unchanged. */
+INLINE double kept(double fresh) { return REAL_BYTES == 4 ? fresh : 1; }
+
 typedef struct {
   V beta1, fresh1, beta2, fresh2, rate, eps;
 } Adam;
@@ -401,21 +411,28 @@ INLINE double power(double x, double n) {
   return y;
 }
 
-/* lr m m_scale / (sqrt(v v_scale) + eps) = rate m / (sqrt(v) + eps'), two products fewer a weight. */
+/* lr m m_scale / (sqrt(v v_scale) + eps) = rate m / (sqrt(v) + eps'): all that is the same for every
+ * weight goes into rate and eps'. */
 INLINE Adam adam_of(const Step *step) {
-  double m_scale = 1 / (1 - power(step->beta1, step->t + 1));
-  double v_root = __builtin_sqrt(1 - power(step->beta2, step->t + 1));
-  return (Adam){all((real)step->beta1), all((real)(1 - step->beta1)),
-                all((real)step->beta2), all((real)(1 - step->beta2)),
-                all((real)(step->lr * m_scale * v_root)), all((real)(step->eps * v_root))};
+  const double fresh1 = 1 - step->beta1, fresh2 = 1 - step->beta2;
+  const double m_scale = kept(fresh1) / (1 - power(step->beta1, step->t + 1));
+  const double v_root = __builtin_sqrt(kept(fresh2) / (1 - power(step->beta2, step->t + 1)));
+  return (Adam){all((real)step->beta1), all((real)(fresh1 / kept(fresh1))),
+                all((real)step->beta2), all((real)(fresh2 / kept(fresh2))),
+                all((real)(step->lr * m_scale / v_root)), all((real)(step->eps / v_root))};
 }
 
-/* A step for one vector of weights, at `at` in a model, with the gradient g; returns the weights. */
-INLINE V adam(const Sizes s, real *at, V g, const Adam *a) {
+/* A step for one vector of weights, at `at` in a model, with the gradient g; returns the weights.
+ * Every other root comes from an estimate, and keeps the multipliers busy while the slow unit for
+ * roots is at work on its neighbour. */
+INLINE V adam(const Sizes s, real *at, V g, const Adam *a, int number) {
   const real tiny = REAL_BYTES == 4 ? (real)1e-30 : 0; /* the estimate of 1 / sqrt(0) is infinite */
-  V m = a->beta1 * load(at + s.params) + a->fresh1 * g;
-  V v = a->beta2 * load(at + 2 * s.params) + a->fresh2 * g * g;
-  V p = load(at) - a->rate * m * reciprocal(quick_root(v + tiny) + a->eps);
+  V fresh_m = g, fresh_v = g;
+  if (REAL_BYTES == 8) fresh_m = a->fresh1 * g, fresh_v = a->fresh2 * g;
+  V m = a->beta1 * load(at + s.params) + fresh_m;
+  V v = a->beta2 * load(at + 2 * s.params) + (fresh_v * g + tiny);
+  V d = (number % 2 ? root(v) : quick_root(v)) + a->eps;
+  V p = load(at) - a->rate * m * reciprocal(d);
   store(at + s.params, m);
   store(at + 2 * s.params, v);
   store(at, p);
@@ -426,7 +443,7 @@ INLINE V adam(const Sizes s, real *at, V g, const Adam *a) {
 INLINE void adam_tile(const Sizes s, real *model, size w, int o, int i, int outputs, int inputs,
                       V g[LANES], const Adam *a) {
   UNROLL for (int r = 0; r < LANES; r++)
-    g[r] = adam(s, model + w + (size)(o + r) * inputs + i, g[r], a);
+    g[r] = adam(s, model + w + (size)(o + r) * inputs + i, g[r], a, r);
   transpose(g);
   real *transposed = model + 3 * s.params + w + (size)i * outputs + o;
   UNROLL for (int r = 0; r < LANES; r++) store(transposed + (size)r * outputs, g[r]);
@@ -486,7 +503,7 @@ INLINE void rmsnorm_backward(real *dx, const real *dy, const real *y, const real
 /* mix = sum of weight[i] value[i], weight = softmax(score), score[i] = q key[i]:
  * dvalue[i] += weight[i] dmix; dscore[i] = weight[i] (dmix value[i] - dmix mix);
  * dq = sum of dscore[i] key[i]; dkey[i] += dscore[i] q. */
-INLINE void attention_backward(real *dq, Rows dkeys, Rows dvalues, const real *dmix, const real *mix,
+INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, const real *dmix, const real *mix,
                                const real *weights, const real *q, Rows keys, Rows values, int count,
                                const Sizes s) {
   const int vectors = s.part / LANES;
@@ -576,7 +593,7 @@ INLINE void backward_with(const Sizes s, const real *model, real *work, int T, L
     }
   if (to.adam)
     for (size i = s.wte; i < s.lm_head; i += LANES)
-      adam(s, to.model + i, load(to.gradient + i), to.adam);
+      adam(s, to.model + i, load(to.gradient + i), to.adam, 0);
 }
 TWICE(backward, (const Config *c, const real *model, real *work, int T, Learner to),
       (c, model, work, T, to), backward_with(s, model, work, T, to))
@@ -647,7 +664,7 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
   const Sizes s = sizes(*c);
   real *model = to;
   const Adam a = adam_of(step);
-  for (size i = s.wte; i < s.lm_head; i += LANES) adam(s, model + i, sum_at(works, count, i), &a);
+  for (size i = s.wte; i < s.lm_head; i += LANES) adam(s, model + i, sum_at(works, count, i), &a, 0);
   for (int number = 0; number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
     for (int o = 0; o < w.outputs; o += LANES)
@@ -675,40 +692,78 @@ static void step(const Config *c, const void *model, void *work, void *cache, in
   for (int i = 0; i < s.vocab_size; i++) logits[i] = ((real *)work + s.logits)[i];
 }
 
-/* The generator that bulk sampling seeds for each name: SplitMix64 (Steele, Lea & Flood 2014). */
-INLINE double uniform(uint64_t *state) {
-  uint64_t z = *state += 0x9e3779b97f4a7c15;
+/* The generator of one name among many, sampling.py's Stream: SplitMix64 (Steele, Lea & Flood 2014). */
+static uint64_t mix(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+  return z ^ (z >> 31);
+}
+static double uniform(uint64_t *state) {
+  return (double)(mix(*state += 0x9e3779b97f4a7c15) >> 11) * 0x1p-53;
 }
 
-static void sample(const Config *c, const void *model, void *work, void *cache, const uint64_t *seeds,
-                   int count, double temperature, int32_t *tokens, int32_t *lengths) {
+/* Of a row that is proportional to the probabilities, set to 0 all but the top_k likeliest tokens,
+ * and of those all but the likeliest that together reach top_p. */
+static void keep_likeliest(const Sizes s, real *row, real total, const Sampling *how) {
+  real reached = 0, least = 0; /* the last token kept, and its number: ties go to the first */
+  int last = s.vocab_size, kept = 0;
+  for (int k = 0; k < how->top_k && reached < (real)how->top_p * total; k++, kept++) {
+    int next = -1;
+    for (int i = 0; i < s.vocab_size; i++)
+      if ((!k || row[i] < least || (row[i] == least && i > last)) && (next < 0 || row[i] > row[next]))
+        next = i;
+    least = row[next], last = next, reached += least;
+  }
+  for (int i = 0; i < s.vocab_size; i++)
+    if (row[i] < least || (row[i] == least && i > last)) row[i] = 0;
+}
+
+/* Turn a row of logits into a token, as sampling.py does. */
+static int choose(const Sizes s, real *row, const Sampling *how, uint64_t *state) {
+  int token = 0;
+  if (how->temperature == 0) {
+    for (int i = 1; i < s.vocab_size; i++)
+      if (row[i] > row[token]) token = i;
+    (void)uniform(state);
+    return token;
+  }
+  V largest;
+  real total = exps_of(row, &largest, all((real)(1 / how->temperature)), s)[0];
+  if (how->top_k < s.vocab_size || how->top_p < 1) {
+    keep_likeliest(s, row, total, how);
+    total = 0;
+    for (int i = 0; i < s.vocab_size; i++) total += row[i];
+  }
+  const real drawn = (real)uniform(state) * total;
+  for (real sum = row[0]; sum <= drawn && token < s.vocab_size - 1; sum += row[++token]) {
+  }
+  return token;
+}
+
+static void sample(const Config *c, const void *model, void *work, void *cache, const Sampling *how,
+                   uint64_t first, int count, int32_t *tokens, int32_t *lengths) {
   const Sizes s = sizes(*c);
   const int bos = s.vocab_size - 1, streams = count < STREAMS ? count : STREAMS;
   uint64_t state[STREAMS];
   int32_t name[STREAMS], last[STREAMS], position[STREAMS];
   int started = 0, running = 0;
-  for (int r = 0; r < streams; r++, running++)
-    name[r] = started, state[r] = seeds[started++], last[r] = bos, position[r] = 0;
+  for (int r = 0; r < streams; r++, started++, running++)
+    name[r] = started, state[r] = mix(mix(how->seed) + first + (uint64_t)started), last[r] = bos, position[r] = 0;
   while (running) {
     step_rows(c, model, work, cache, last, position, streams);
     for (int r = 0; r < streams; r++) {
-      if (name[r] < 0) continue;
-      real *row = (real *)work + s.logits + (size)r * s.vocab;
-      V largest, total = exps_of(row, &largest, all((real)(1 / temperature)), s);
-      const real drawn = (real)uniform(&state[r]) * total[0];
-      real sum = row[0];
-      int token = 0;
-      while (sum <= drawn && token < bos) sum += row[++token];
-      if (token != bos) tokens[(size)name[r] * s.block_size + position[r]++] = last[r] = token;
-      if (token != bos && position[r] < s.block_size) continue;
+      if (name[r] < 0) continue; /* no name is left for this stream */
+      const int given = position[r] < how->n_prefix;
+      const int token = given ? how->prefix[position[r]]
+                              : choose(s, (real *)work + s.logits + (size)r * s.vocab, how, &state[r]);
+      if (given || token != bos) {
+        tokens[(size)name[r] * s.block_size + position[r]++] = last[r] = token;
+        if (position[r] < s.block_size) continue;
+      }
       lengths[name[r]] = position[r]; /* the name is finished, and the stream takes the next */
-      name[r] = started < count ? started : -1;
-      if (started < count) state[r] = seeds[started++];
-      else running--;
-      last[r] = bos, position[r] = 0;
+      name[r] = started < count ? started++ : -1;
+      running -= name[r] < 0;
+      state[r] = mix(mix(how->seed) + first + (uint64_t)name[r]), last[r] = bos, position[r] = 0;
     }
   }
 }
@@ -750,37 +805,37 @@ INLINE int spread(const Sizes s, int i, int heads) {
   return heads ? i / head_dim * s.head + i % head_dim : i;
 }
 
-/* Copy one matrix to or from `flat`; return what comes behind it there. */
-static double *copy(const Sizes s, real *block, double *flat, int in, int outputs, int inputs, int stride,
-                    int heads_out, int heads_in) {
+/* Copy one matrix, which is kept divided by `scale`, to or from `flat`; return what comes behind it there. */
+static double *copy(const Sizes s, real *block, double *flat, int in, double scale, int outputs,
+                    int inputs, int stride, int heads_out, int heads_in) {
   for (int o = 0; o < outputs; o++)
     for (int i = 0; i < inputs; i++, flat++) {
       real *at = block + (size)spread(s, o, heads_out) * stride + spread(s, i, heads_in);
-      if (in) *at = (real)*flat;
-      else *flat = (double)*at;
+      if (in) *at = (real)(*flat / scale);
+      else *flat = (double)*at * scale;
     }
   return flat;
 }
 
-static void copy_all(const Sizes s, real *block, double *flat, int in) {
+static void copy_all(const Sizes s, real *block, double *flat, int in, double scale) {
   const int n = s.n_embd;
-  flat = copy(s, block + s.wte, flat, in, s.vocab_size, n, s.embd, 0, 0);
-  flat = copy(s, block + s.wpe, flat, in, s.block_size, n, s.embd, 0, 0);
-  flat = copy(s, block + s.lm_head, flat, in, s.vocab_size, n, s.embd, 0, 0);
+  flat = copy(s, block + s.wte, flat, in, scale, s.vocab_size, n, s.embd, 0, 0);
+  flat = copy(s, block + s.wpe, flat, in, scale, s.block_size, n, s.embd, 0, 0);
+  flat = copy(s, block + s.lm_head, flat, in, scale, s.vocab_size, n, s.embd, 0, 0);
   for (int layer = 0; layer < s.n_layer; layer++) {
     real *w = block + s.layers + layer * s.layer;
     for (size qkv = 0; qkv < 3; qkv++)
-      flat = copy(s, w + qkv * s.attn * s.embd, flat, in, n, n, s.embd, 1, 0);
-    flat = copy(s, w + s.attn_wo, flat, in, n, n, s.attn, 0, 1);
-    flat = copy(s, w + s.mlp_fc1, flat, in, 4 * n, n, s.embd, 0, 0);
-    flat = copy(s, w + s.mlp_fc2, flat, in, n, 4 * n, s.hidden, 0, 0);
+      flat = copy(s, w + qkv * s.attn * s.embd, flat, in, scale, n, n, s.embd, 1, 0);
+    flat = copy(s, w + s.attn_wo, flat, in, scale, n, n, s.attn, 0, 1);
+    flat = copy(s, w + s.mlp_fc1, flat, in, scale, 4 * n, n, s.embd, 0, 0);
+    flat = copy(s, w + s.mlp_fc2, flat, in, scale, n, 4 * n, s.hidden, 0, 0);
   }
 }
 
-static void put(const Config *c, void *model, enum Part part, const double *flat) {
+static void put(const Config *c, void *model, enum Part part, double fresh, const double *flat) {
   const Sizes s = sizes(*c);
   real *p = model;
-  copy_all(s, p + part * s.params, (double *)flat, 1);
+  copy_all(s, p + part * s.params, (double *)flat, 1, kept(fresh));
   for (int number = 0; part == PARAMS && number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
     for (int o = 0; o < w.outputs; o++)
@@ -789,9 +844,9 @@ static void put(const Config *c, void *model, enum Part part, const double *flat
   }
 }
 
-static void get(const Config *c, const void *block, enum Part part, double *flat) {
+static void get(const Config *c, const void *block, enum Part part, double fresh, double *flat) {
   const Sizes s = sizes(*c);
-  copy_all(s, (real *)block + (part == GRADIENT ? 0 : part * s.params), flat, 0);
+  copy_all(s, (real *)block + (part == GRADIENT ? 0 : part * s.params), flat, 0, kept(fresh));
 }
 
 static void clear(const Config *c, void *work) {

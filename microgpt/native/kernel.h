@@ -20,6 +20,15 @@ typedef struct { /* one step of Adam */
   double t; /* steps taken before this one */
 } Step;
 
+typedef struct { /* sampling.py's Sampling, without its Nones */
+  uint64_t seed;
+  double temperature; /* 0: the likeliest */
+  int32_t top_k;      /* 1 to vocab_size */
+  double top_p;       /* more than 0, at most 1 */
+  const int32_t *prefix;
+  int32_t n_prefix;   /* less than block_size */
+} Sampling;
+
 enum Part { PARAMS, ADAM_M, ADAM_V, GRADIENT }; /* what `put` and `get` move */
 
 #define STREAMS 16 /* names that are sampled at a time */
@@ -35,9 +44,10 @@ typedef struct {
   double (*cache_bytes)(const Config *);
   int (*capacity)(const Config *); /* tokens that a workspace takes at a time: a slice of a batch */
 
-  /* Numbers in gpt.py's order, into a model, and out of a model or, as GRADIENT, a workspace. */
-  void (*put)(const Config *, void *model, enum Part, const double *);
-  void (*get)(const Config *, const void *block, enum Part, double *);
+  /* Numbers in gpt.py's order, into a model, and out of a model or, as GRADIENT, a workspace. `fresh`
+   * is 1 - beta1 for ADAM_M, 1 - beta2 for ADAM_V, else 1: moments may be kept divided by it. */
+  void (*put)(const Config *, void *model, enum Part, double fresh, const double *);
+  void (*get)(const Config *, const void *block, enum Part, double fresh, double *);
   void (*clear)(const Config *, void *work); /* sets the workspace's gradient to zero */
 
   /* The summed losses of a slice's documents times `share`, which is 1 / documents of the batch;
@@ -51,9 +61,9 @@ typedef struct {
 
   void (*step)(const Config *, const void *model, void *work, void *cache, int32_t token,
                int32_t position, double *logits);
-  /* A name for each seed: lengths[i] tokens, without BOS, at tokens + i * block_size. */
-  void (*sample)(const Config *, const void *model, void *work, void *cache, const uint64_t *seeds,
-                 int count, double temperature, int32_t *tokens, int32_t *lengths);
+  /* Names first, first + 1, ... of the seed: lengths[i] tokens, without BOS, at tokens + i * block_size. */
+  void (*sample)(const Config *, const void *model, void *work, void *cache, const Sampling *,
+                 uint64_t first, int count, int32_t *tokens, int32_t *lengths);
   void (*inspect)(const Config *, const void *model, void *work, const int32_t *tokens, int count,
                   double *logits, double *probs, double *attention, double *residual, double *hidden);
 

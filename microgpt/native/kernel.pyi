@@ -2,7 +2,12 @@
 
 from collections.abc import Sequence
 
-from microgpt.engines.base import Array, Batch, Weights
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.engines.base import Batch, Weights
+
+Array = NDArray[np.floating] | NDArray[np.int32]
 
 def kernels() -> list[str]: ...
 
@@ -30,6 +35,17 @@ class Model:
     def gradient(self, batch: Batch, weights: Weights | None, flat: Array) -> float: ...
     def reset(self) -> None: ...
     def step(self, token: int, logits: Array) -> None: ...
+    def sample(
+        self,
+        seed: int,
+        first: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        prefix: Array,
+        tokens: Array,
+        lengths: Array,
+    ) -> None: ...
     def inspect(
         self,
         tokens: Array,

@@ -410,6 +410,10 @@ static size_t flat_bytes(const Config *c) {
   return sizeof(double) * n * ((size_t)c->vocab_size * 2 + (size_t)c->block_size + 12 * n * (size_t)c->n_layer);
 }
 
+static double fresh(const Model *self, long part) {
+  return part == ADAM_M ? 1 - self->beta1 : part == ADAM_V ? 1 - self->beta2 : 1;
+}
+
 static PyObject *put(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_buffer flat;
   if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "put takes 2 arguments"), NULL;
@@ -417,7 +421,7 @@ static PyObject *put(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   if (part < PARAMS || part > ADAM_V) return PyErr_SetString(PyExc_ValueError, "no such part"), NULL;
   if (view(args[1], &flat, flat_bytes(&self->config), 0) < 0) return NULL;
   if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
-  self->kernel->put(&self->config, self->model.at, (enum Part)part, flat.buf);
+  self->kernel->put(&self->config, self->model.at, (enum Part)part, fresh(self, part), flat.buf);
   self->busy = 0;
   PyBuffer_Release(&flat);
   Py_RETURN_NONE;
@@ -431,7 +435,7 @@ static PyObject *get(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   if (view(args[1], &flat, flat_bytes(&self->config), 1) < 0) return NULL;
   if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
   self->kernel->get(&self->config, part == GRADIENT ? self->works[0].at : self->model.at,
-                    (enum Part)part, flat.buf);
+                    (enum Part)part, fresh(self, part), flat.buf);
   self->busy = 0;
   PyBuffer_Release(&flat);
   Py_RETURN_NONE;
@@ -454,7 +458,7 @@ static PyObject *measure(Model *self, PyObject *batch, PyObject *weights, PyObje
     leave_python(self, &away);
     const double loss = in_slices(self, &away, b.docs, b.n_docs, out ? GRADIENTS : LOSS, &works);
     return_to_python(self, &away);
-    if (!away.stop && out) self->kernel->get(&self->config, self->works[0].at, GRADIENT, flat.buf);
+    if (!away.stop && out) self->kernel->get(&self->config, self->works[0].at, GRADIENT, 1, flat.buf);
     if (!away.stop) result = PyFloat_FromDouble(loss);
   }
   self->busy = 0;
@@ -497,6 +501,49 @@ static PyObject *step(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   self->busy = 0;
   PyBuffer_Release(&logits);
   Py_RETURN_NONE;
+}
+
+static PyObject *sample(Model *self, PyObject *args) {
+  const Config *c = &self->config;
+  Sampling how;
+  Py_buffer prefix, tokens, lengths;
+  unsigned long long seed, first;
+  PyObject *to_tokens, *to_lengths, *result = NULL;
+  if (!PyArg_ParseTuple(args, "KKdidy*OO", &seed, &first, &how.temperature, &how.top_k, &how.top_p, &prefix,
+                        &to_tokens, &to_lengths))
+    return NULL;
+  how.seed = seed, how.prefix = prefix.buf, how.n_prefix = (int32_t)((size_t)prefix.len / sizeof(int32_t));
+  int sound = how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
+  for (int i = 0; i < how.n_prefix; i++) sound &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
+  if (!sound) {
+    refuse();
+    goto prefix;
+  }
+  if (PyObject_GetBuffer(to_lengths, &lengths, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto prefix;
+  const size_t count = (size_t)lengths.len / sizeof(int32_t);
+  if (view(to_tokens, &tokens, count * (size_t)c->block_size * sizeof(int32_t), 1) < 0) goto lengths;
+  if (allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) goto tokens;
+  Away away;
+  leave_python(self, &away);
+  for (size_t done = 0; done < count && !away.stop;) { /* a few at a time, to hear Ctrl-C */
+    const int some = count - done < 1024 ? (int)(count - done) : 1024;
+    self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, first + done, some,
+                         (int32_t *)tokens.buf + done * (size_t)c->block_size, (int32_t *)lengths.buf + done);
+    done += (size_t)some;
+    interrupted(self, &away, some * c->block_size * work_of(c));
+  }
+  return_to_python(self, &away);
+  self->busy = 0;
+  self->position = c->block_size; /* the cache is not that of `step` any more */
+  if (!away.stop) result = Py_None;
+  Py_XINCREF(result);
+tokens:
+  PyBuffer_Release(&tokens);
+lengths:
+  PyBuffer_Release(&lengths);
+prefix:
+  PyBuffer_Release(&prefix);
+  return result;
 }
 
 static PyObject *inspect(Model *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -542,6 +589,8 @@ static PyMethodDef methods[] = {
     METHOD(gradient, METH_FASTCALL, "gradient(batch, weights or None, flat) -> loss."),
     METHOD(reset, METH_NOARGS, "reset(): the next token is the first."),
     METHOD(step, METH_FASTCALL, "step(token, logits): read a token."),
+    METHOD(sample, METH_VARARGS,
+           "sample(seed, first, temperature, top_k, top_p, prefix, tokens, lengths): names of a seed."),
     METHOD(inspect, METH_FASTCALL, "inspect(tokens, logits, probs, attention, residual, hidden)."),
     {NULL, NULL, 0, NULL},
 };

@@ -48,8 +48,10 @@ typedef uint64_t bits;
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL4 _Pragma("GCC unroll 4")
 #endif
 
 typedef real V __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -105,7 +107,7 @@ INLINE V reciprocal_root(V x) {
   V y = (V)ESTIMATE(rsqrt)(x), half = y * (real)0.5;
   return y + half * (1 - x * y * y);
 }
-/* sqrt(x) = x / sqrt(x), corrected once */
+/* sqrt(x) = x / sqrt(x), corrected once: beside root(x), for a processor that does both at a time */
 INLINE V quick_root(V x) {
   V y = (V)ESTIMATE(rsqrt)(x), r = x * y;
   return r + (x - r * r) * (y * (real)0.5);
