@@ -9,7 +9,8 @@ from itertools import accumulate
 from typing import Protocol
 
 from microgpt import gpt
-from microgpt.engines.base import Engine
+from microgpt.config import GPTConfig
+from microgpt.engines.base import BulkEngine, Engine
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def sample(
         ValueError: the prefix is longer than block_size.
     """
     bos, block_size = engine.config.vocab_size - 1, engine.config.block_size
-    if len(prefix) > block_size:
-        raise ValueError(f"the prefix has {len(prefix)} tokens; the model can see {block_size}")
+    check_prefix(engine.config, prefix)
     engine.reset()
     tokens = [bos, *prefix]
     for token in tokens[:-1]:
@@ -112,7 +112,19 @@ def sample_many(
     engine: Engine, count: int, seed: int, sampling: Sampling, prefix: Sequence[int] = ()
 ) -> list[list[int]]:
     """Return `count` documents, each from its own stream of the seed; raises as sample does."""
+    if isinstance(engine, BulkEngine):
+        check_prefix(engine.config, prefix)
+        s = sampling
+        return engine.sample_many(count, seed, s.temperature, s.top_k, s.top_p, prefix)
     return [sample(engine, Stream(seed, i), sampling, prefix) for i in range(count)]
+
+
+def check_prefix(config: GPTConfig, prefix: Sequence[int]) -> None:
+    """Raise ValueError unless the model can see all of a prefix."""
+    if len(prefix) > config.block_size:
+        raise ValueError(
+            f"the prefix has {len(prefix)} tokens; the model can see {config.block_size}"
+        )
 
 
 def fresh_seed() -> int:

@@ -93,6 +93,22 @@ class TrainableEngine(Engine, Protocol):
         """
 
 
+@runtime_checkable
+class BulkEngine(Engine, Protocol):
+    """An engine that samples many documents at a time by itself."""
+
+    def sample_many(
+        self,
+        count: int,
+        seed: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        prefix: Sequence[int],
+    ) -> list[list[int]]:
+        """Return what sampling.sample_many returns: a document from each stream of the seed."""
+
+
 def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
     """Draw fresh parameters, the numbers and the order of gpt.init, as (outputs, inputs) arrays.
 

@@ -26,7 +26,7 @@ except ImportError as error:
         "its C part was not built; install a C compiler (gcc or clang), then microgpt anew"
     ) from error
 
-DTYPES = {"float32": np.float32, "float64": np.float64}
+DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
 PARAMS, ADAM_M, ADAM_V, GRADIENT = range(4)  # parts of a model, as kernel.h numbers them
 
 
@@ -67,7 +67,7 @@ class NativeEngine:
     def load(self, state: State) -> None:
         check_state(self.config, state)
         names = [name for name, _ in self.config.shapes()]
-        largest = np.finfo(self.dtype).max
+        largest = float(np.finfo(DTYPES[self.dtype.name]).max)
         for name, array in state.items():
             if (np.abs(array) > largest).any():
                 raise ValueError(f"tensor {name} holds numbers past the largest {self.dtype}")
@@ -97,6 +97,26 @@ class NativeEngine:
                 f"the context is full: block_size is {self.config.block_size}; reset"
             ) from None
         return logits
+
+    def sample_many(
+        self,
+        count: int,
+        seed: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        prefix: Sequence[int],
+    ) -> list[list[int]]:
+        c = self.config
+        if prefix:
+            check_tokens(c, prefix)
+        if len(prefix) == c.block_size:
+            return [list(prefix) for _ in range(count)]
+        kept = min(top_k or c.vocab_size, c.vocab_size)
+        given = np.array(prefix, np.int32)
+        return self._model.sample(
+            count, seed % 2**64, temperature, kept, 1.0 if top_p is None else top_p, given
+        )
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)

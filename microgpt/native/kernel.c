@@ -698,8 +698,9 @@ static uint64_t mix(uint64_t z) {
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
 }
+#define GOLDEN 0x9e3779b97f4a7c15
 static double uniform(uint64_t *state) {
-  return (double)(mix(*state += 0x9e3779b97f4a7c15) >> 11) * 0x1p-53;
+  return (double)(mix(*state += GOLDEN) >> 11) * 0x1p-53;
 }
 
 /* Of a row that is proportional to the probabilities, set to 0 all but the top_k likeliest tokens,
@@ -718,44 +719,54 @@ static void keep_likeliest(const Sizes s, real *row, real total, const Sampling 
     if (row[i] < least || (row[i] == least && i > last)) row[i] = 0;
 }
 
-/* Turn a row of logits into a token, as sampling.py does. */
-static int choose(const Sizes s, real *row, const Sampling *how, uint64_t *state) {
-  int token = 0;
-  if (how->temperature == 0) {
-    for (int i = 1; i < s.vocab_size; i++)
-      if (row[i] > row[token]) token = i;
-    (void)uniform(state);
-    return token;
+/* Turn each stream's row of logits into a token, as sampling.py does. */
+INLINE void choose_with(const Sizes s, real *logits, const Sampling *how, uint64_t *states, int streams,
+                        int32_t *chosen) {
+  const int plain = how->top_k >= s.vocab_size && how->top_p >= 1;
+  const real heat = how->temperature ? (real)(1 / how->temperature) : 0;
+  for (int r = 0; r < streams; r++) {
+    real *row = logits + (size)r * s.vocab;
+    int token = 0;
+    if (how->temperature == 0) {
+      for (int i = 1; i < s.vocab_size; i++)
+        if (row[i] > row[token]) token = i;
+    } else {
+      V largest;
+      real total = exps_of(row, &largest, all(heat), s)[0], sum = 0;
+      if (!plain) {
+        keep_likeliest(s, row, total, how);
+        total = 0;
+        for (int i = 0; i < s.vocab_size; i++) total += row[i];
+      }
+      const real drawn = (real)uniform(&states[r]) * total;
+      for (int i = 0; i < s.vocab_size - 1; i++) { /* no branch: where it ends cannot be foreseen */
+        sum += row[i];
+        token += sum <= drawn;
+      }
+    }
+    chosen[r] = token;
   }
-  V largest;
-  real total = exps_of(row, &largest, all((real)(1 / how->temperature)), s)[0];
-  if (how->top_k < s.vocab_size || how->top_p < 1) {
-    keep_likeliest(s, row, total, how);
-    total = 0;
-    for (int i = 0; i < s.vocab_size; i++) total += row[i];
-  }
-  const real drawn = (real)uniform(state) * total;
-  for (real sum = row[0]; sum <= drawn && token < s.vocab_size - 1; sum += row[++token]) {
-  }
-  return token;
 }
+TWICE(choose, (const Config *c, real *logits, const Sampling *how, uint64_t *states, int streams, int32_t *chosen),
+      (c, logits, how, states, streams, chosen), choose_with(s, logits, how, states, streams, chosen))
 
 static void sample(const Config *c, const void *model, void *work, void *cache, const Sampling *how,
                    uint64_t first, int count, int32_t *tokens, int32_t *lengths) {
   const Sizes s = sizes(*c);
   const int bos = s.vocab_size - 1, streams = count < STREAMS ? count : STREAMS;
   uint64_t state[STREAMS];
-  int32_t name[STREAMS], last[STREAMS], position[STREAMS];
+  int32_t name[STREAMS], last[STREAMS], position[STREAMS], chosen[STREAMS];
   int started = 0, running = 0;
   for (int r = 0; r < streams; r++, started++, running++)
     name[r] = started, state[r] = mix(mix(how->seed) + first + (uint64_t)started), last[r] = bos, position[r] = 0;
   while (running) {
     step_rows(c, model, work, cache, last, position, streams);
+    choose(c, (real *)work + s.logits, how, state, streams, chosen);
     for (int r = 0; r < streams; r++) {
       if (name[r] < 0) continue; /* no name is left for this stream */
       const int given = position[r] < how->n_prefix;
-      const int token = given ? how->prefix[position[r]]
-                              : choose(s, (real *)work + s.logits + (size)r * s.vocab, how, &state[r]);
+      const int token = given ? how->prefix[position[r]] : chosen[r];
+      if (given && how->temperature) state[r] -= GOLDEN; /* what was chosen for nothing has not been drawn */
       if (given || token != bos) {
         tokens[(size)name[r] * s.block_size + position[r]++] = last[r] = token;
         if (position[r] < s.block_size) continue;

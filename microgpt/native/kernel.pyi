@@ -36,16 +36,8 @@ class Model:
     def reset(self) -> None: ...
     def step(self, token: int, logits: Array) -> None: ...
     def sample(
-        self,
-        seed: int,
-        first: int,
-        temperature: float,
-        top_k: int,
-        top_p: float,
-        prefix: Array,
-        tokens: Array,
-        lengths: Array,
-    ) -> None: ...
+        self, count: int, seed: int, temperature: float, top_k: int, top_p: float, prefix: Array
+    ) -> list[list[int]]: ...
     def inspect(
         self,
         tokens: Array,

@@ -503,45 +503,59 @@ static PyObject *step(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_RETURN_NONE;
 }
 
+static int append_names(PyObject *names, const int32_t *tokens, const int32_t *lengths, int count, int stride) {
+  for (int i = 0; i < count; i++, tokens += stride) {
+    PyObject *name = PyList_New(lengths[i]);
+    for (int j = 0; name && j < lengths[i]; j++) {
+      PyObject *token = PyLong_FromLong(tokens[j]);
+      if (!token || PyList_SetItem(name, j, token) < 0) Py_CLEAR(name);
+    }
+    const int failed = !name || PyList_Append(names, name) < 0;
+    Py_XDECREF(name);
+    if (failed) return -1;
+  }
+  return 0;
+}
+
 static PyObject *sample(Model *self, PyObject *args) {
   const Config *c = &self->config;
   Sampling how;
-  Py_buffer prefix, tokens, lengths;
-  unsigned long long seed, first;
-  PyObject *to_tokens, *to_lengths, *result = NULL;
-  if (!PyArg_ParseTuple(args, "KKdidy*OO", &seed, &first, &how.temperature, &how.top_k, &how.top_p, &prefix,
-                        &to_tokens, &to_lengths))
+  Py_buffer prefix;
+  unsigned long long seed;
+  Py_ssize_t count;
+  if (!PyArg_ParseTuple(args, "nKdidy*", &count, &seed, &how.temperature, &how.top_k, &how.top_p, &prefix))
     return NULL;
   how.seed = seed, how.prefix = prefix.buf, how.n_prefix = (int32_t)((size_t)prefix.len / sizeof(int32_t));
   int sound = how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
   for (int i = 0; i < how.n_prefix; i++) sound &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
-  if (!sound) {
-    refuse();
-    goto prefix;
+  if (!sound) refuse();
+  if (!sound || allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) {
+    PyBuffer_Release(&prefix);
+    return NULL;
   }
-  if (PyObject_GetBuffer(to_lengths, &lengths, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0) goto prefix;
-  const size_t count = (size_t)lengths.len / sizeof(int32_t);
-  if (view(to_tokens, &tokens, count * (size_t)c->block_size * sizeof(int32_t), 1) < 0) goto lengths;
-  if (allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) goto tokens;
-  Away away;
-  leave_python(self, &away);
-  for (size_t done = 0; done < count && !away.stop;) { /* a few at a time, to hear Ctrl-C */
-    const int some = count - done < 1024 ? (int)(count - done) : 1024;
-    self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, first + done, some,
-                         (int32_t *)tokens.buf + done * (size_t)c->block_size, (int32_t *)lengths.buf + done);
-    done += (size_t)some;
-    interrupted(self, &away, some * c->block_size * work_of(c));
+  /* So many at a time that Python has a say every few milliseconds. */
+  const double names = 1e8 / (work_of(c) * c->block_size);
+  const int most = names > 4096 ? 4096 : names < STREAMS ? STREAMS : (int)names;
+  int32_t *tokens = malloc((size_t)most * (size_t)c->block_size * sizeof *tokens);
+  int32_t *lengths = malloc((size_t)most * sizeof *lengths);
+  PyObject *result = PyList_New(0);
+  if (!tokens || !lengths) {
+    PyErr_NoMemory();
+    Py_CLEAR(result);
   }
-  return_to_python(self, &away);
+  for (Py_ssize_t done = 0; result && done < count; done += most) {
+    const int some = count - done < most ? (int)(count - done) : most;
+    Away away;
+    leave_python(self, &away);
+    self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, (uint64_t)done, some,
+                         tokens, lengths);
+    return_to_python(self, &away);
+    if (append_names(result, tokens, lengths, some, c->block_size) < 0 || PyErr_CheckSignals() < 0)
+      Py_CLEAR(result);
+  }
+  self->position = 0; /* the cache has been used */
   self->busy = 0;
-  self->position = c->block_size; /* the cache is not that of `step` any more */
-  if (!away.stop) result = Py_None;
-  Py_XINCREF(result);
-tokens:
-  PyBuffer_Release(&tokens);
-lengths:
-  PyBuffer_Release(&lengths);
-prefix:
+  free(tokens), free(lengths);
   PyBuffer_Release(&prefix);
   return result;
 }
@@ -589,8 +603,7 @@ static PyMethodDef methods[] = {
     METHOD(gradient, METH_FASTCALL, "gradient(batch, weights or None, flat) -> loss."),
     METHOD(reset, METH_NOARGS, "reset(): the next token is the first."),
     METHOD(step, METH_FASTCALL, "step(token, logits): read a token."),
-    METHOD(sample, METH_VARARGS,
-           "sample(seed, first, temperature, top_k, top_p, prefix, tokens, lengths): names of a seed."),
+    METHOD(sample, METH_VARARGS, "sample(count, seed, temperature, top_k, top_p, prefix) -> names."),
     METHOD(inspect, METH_FASTCALL, "inspect(tokens, logits, probs, attention, residual, hidden)."),
     {NULL, NULL, 0, NULL},
 };
