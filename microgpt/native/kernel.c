@@ -660,19 +660,24 @@ INLINE V sum_at(void *const *works, int count, size at) {
   return sum;
 }
 
-static void adam_step(const Config *c, void *to, void *const *works, int count, const Step *step) {
+static void adam_step(const Config *c, void *to, void *const *works, int count, const Step *step, int part,
+                      int parts) {
   const Sizes s = sizes(*c);
   real *model = to;
+  int turn = 0; /* tiles are dealt out in turn */
   const Adam a = adam_of(step);
-  for (size i = s.wte; i < s.lm_head; i += LANES) adam(s, model + i, sum_at(works, count, i), &a, 0);
+  for (size i = s.wte; i < s.lm_head; i += LANES)
+    if (turn++ % parts == part) adam(s, model + i, sum_at(works, count, i), &a, 0);
   for (int number = 0; number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
-    for (int o = 0; o < w.outputs; o += LANES)
+    for (int o = 0; o < w.outputs; o += LANES) {
+      if (turn++ % parts != part) continue;
       for (int i = 0; i < w.inputs; i += LANES) {
         V g[LANES];
         for (int r = 0; r < LANES; r++) g[r] = sum_at(works, count, w.at + (size)(o + r) * w.inputs + i);
         adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a);
       }
+    }
   }
 }
 

@@ -56,8 +56,10 @@ typedef struct {
   double (*gradient)(const Config *, const void *model, void *work, const Document *, int, double share);
   /* The loss of a batch that fits a slice, and a step; if the loss is not finite, nothing changes. */
   double (*train)(const Config *, void *model, void *work, const Document *, int, const Step *);
-  /* A step with the sum of the gradients that `count` workspaces hold, in their order. */
-  void (*adam)(const Config *, void *model, void *const *works, int count, const Step *);
+  /* A step with the sum of the gradients that `count` workspaces hold, in their order; of all the
+   * weights, a part of so many, that threads may share. */
+  void (*adam)(const Config *, void *model, void *const *works, int count, const Step *, int part,
+               int parts);
 
   void (*step)(const Config *, const void *model, void *work, void *cache, int32_t token,
                int32_t position, double *logits);

@@ -7,6 +7,12 @@
 #include <string.h>
 #include <structmember.h>
 #include <time.h>
+#if !defined(_WIN32)
+#include <pthread.h>
+#include <signal.h>
+#include <sched.h>
+#include <stdatomic.h>
+#endif
 
 #include "kernel.h"
 
@@ -297,23 +303,154 @@ static double work_of(const Config *c) { /* multiplications a token, forward and
          6.0 * c->n_layer * c->n_embd * c->block_size;
 }
 
-typedef enum { LOSS, GRADIENTS, TRAIN } Job;
+/* ---- Large batches are shared ----------------------------------------------------------------------
+ * A batch falls into shares, each with a gradient of its own; how many depends on the batch alone, and
+ * they are added up in their order. So the result is the same whatever the number of threads. */
+typedef enum { LOSS, GRADIENTS, ADAM } Job;
 
-/* The loss of a batch; with GRADIENTS and TRAIN, its gradient in the first `*count` workspaces. */
-static double in_slices(Model *self, Away *away, const Document *docs, Py_ssize_t n, Job job, int *count) {
+#if defined(_WIN32) /* one thread does it all */
+typedef int atomic_int;
+#define atomic_load(at) (*(at))
+#define atomic_store(at, value) (*(at) = (value))
+#define atomic_fetch_add(at, value) ((*(at) += (value)) - (value))
+#endif
+
+typedef struct {
+  Model *model;
+  Away *away;
+  /* the job */
+  Job job;
+  const Document *docs;
+  Py_ssize_t n;                /* documents of the batch */
+  Py_ssize_t ends[WORKS];      /* of each share */
+  double losses[WORKS];
+  const Step *step;
+  int shares;
+  atomic_int next;             /* the share, or part of Adam, that nobody has taken yet */
+  atomic_int stop;
+#if !defined(_WIN32)
+  pthread_t threads[WORKS];
+  pthread_mutex_t mutex;
+  pthread_cond_t wake;
+  atomic_int round, busy; /* jobs given out; helpers still at the last one */
+#endif
+  int helpers, leave;
+} Team;
+
+static void do_share(Team *team, int share, int is_main) {
+  Model *self = team->model;
   const Kernel *k = self->kernel;
   const int capacity = k->capacity(&self->config);
-  double mean = 0;
-  *count = 1;
-  if (job != LOSS) k->clear(&self->config, self->works[0].at);
-  for (Py_ssize_t from = 0, to; from < n; from = to) {
-    int tokens = 0;
-    for (to = from; to < n && tokens + docs[to].n <= capacity; to++) tokens += docs[to].n;
-    mean += (job == LOSS ? k->loss : k->gradient)(&self->config, self->model.at, self->works[0].at,
-                                                  docs + from, (int)(to - from), 1.0 / (double)n);
-    if (interrupted(self, away, tokens * work_of(&self->config))) return 0;
+  void *work = self->works[share].at;
+  double sum = 0;
+  if (team->job == ADAM) {
+    void *works[WORKS];
+    for (int i = 0; i < team->shares; i++) works[i] = self->works[i].at;
+    k->adam(&self->config, self->model.at, works, team->shares, team->step, share, team->shares);
+    return;
   }
-  return mean;
+  if (team->job == GRADIENTS) k->clear(&self->config, work);
+  for (Py_ssize_t from = share ? team->ends[share - 1] : 0, to; from < team->ends[share]; from = to) {
+    int tokens = 0;
+    for (to = from; to < team->ends[share] && tokens + team->docs[to].n <= capacity; to++)
+      tokens += team->docs[to].n;
+    sum += (team->job == LOSS ? k->loss : k->gradient)(&self->config, self->model.at, work, team->docs + from,
+                                                       (int)(to - from), 1.0 / (double)team->n);
+    if (is_main && interrupted(self, team->away, tokens * work_of(&self->config))) atomic_store(&team->stop, 1);
+    if (atomic_load(&team->stop)) break;
+  }
+  team->losses[share] = sum;
+}
+
+static void do_shares(Team *team, int is_main) {
+  for (int share; (share = atomic_fetch_add(&team->next, 1)) < team->shares;) do_share(team, share, is_main);
+}
+
+#if defined(_WIN32)
+static void start_helpers(Team *team) { (void)team; }
+static void end_helpers(Team *team) { (void)team; }
+static void do_job(Team *team) { do_shares(team, 1); }
+#else
+static void *help(void *argument) {
+  Team *team = argument;
+  team->model->kernel->enter();
+  for (int round = 0;; round++) {
+    for (int i = 0; i < 2000 && atomic_load(&team->round) == round; i++) { /* the next is near */
+    }
+    pthread_mutex_lock(&team->mutex);
+    while (atomic_load(&team->round) == round) pthread_cond_wait(&team->wake, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+    if (team->leave) return NULL;
+    do_shares(team, 0);
+    atomic_fetch_add(&team->busy, -1);
+  }
+}
+
+static void start_helpers(Team *team) { /* fewer than wanted, if the system gives no more */
+  const int wanted = (team->model->threads < WORKS ? team->model->threads : WORKS) - 1;
+  if (team->helpers || wanted < 1) return;
+  sigset_t all, before; /* signals are for Python's thread */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_mutex_init(&team->mutex, NULL);
+  pthread_cond_init(&team->wake, NULL);
+  while (team->helpers < wanted && !pthread_create(&team->threads[team->helpers], NULL, help, team))
+    team->helpers++;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void call_helpers(Team *team) {
+  atomic_store(&team->busy, team->helpers);
+  pthread_mutex_lock(&team->mutex);
+  atomic_fetch_add(&team->round, 1);
+  pthread_cond_broadcast(&team->wake);
+  pthread_mutex_unlock(&team->mutex);
+}
+
+static void end_helpers(Team *team) {
+  if (!team->helpers) return;
+  team->leave = 1;
+  call_helpers(team);
+  for (int i = 0; i < team->helpers; i++) pthread_join(team->threads[i], NULL);
+  pthread_cond_destroy(&team->wake);
+  pthread_mutex_destroy(&team->mutex);
+}
+
+static void do_job(Team *team) {
+  atomic_store(&team->next, 0);
+  if (team->helpers && team->shares > 1) call_helpers(team);
+  do_shares(team, 1);
+  while (team->shares > 1 && team->helpers && atomic_load(&team->busy)) sched_yield();
+}
+#endif
+
+/* Into how many shares a batch falls: 1, 2, 4 or 8, of 128 tokens or more, so that what it costs to add
+ * up the gradients is little beside what it costs to compute them. */
+static int shares_of(double tokens) {
+  int shares = 1;
+  while (shares < WORKS && 2 * shares * 128 <= tokens) shares *= 2;
+  return shares;
+}
+
+static double tokens_of(const Document *docs, Py_ssize_t n) {
+  double tokens = 0;
+  for (Py_ssize_t i = 0; i < n; i++) tokens += docs[i].n;
+  return tokens;
+}
+
+/* The loss of a batch; with GRADIENTS, `team->shares` workspaces hold its gradient in parts. */
+static double in_shares(Team *team, Job job, const Document *docs, Py_ssize_t n) {
+  const double tokens = tokens_of(docs, n);
+  double done = 0, loss = 0;
+  Py_ssize_t d = 0;
+  team->job = job, team->docs = docs, team->n = n;
+  for (int i = 0; i < team->shares; i++) {
+    for (; d < n && (i == team->shares - 1 || done < tokens * (i + 1) / team->shares); d++) done += docs[d].n;
+    team->ends[i] = d;
+  }
+  do_job(team);
+  for (int i = 0; i < team->shares; i++) loss += team->losses[i];
+  return loss;
 }
 
 static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -346,7 +483,16 @@ static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   }
   settle(&b);
 
+  int most = 1;
+  for (Py_ssize_t i = 0; i < n; i++) {
+    const Py_ssize_t from = i ? b.ends[i - 1] : 0;
+    const int shares = shares_of(tokens_of(b.docs + from, b.ends[i] - from));
+    most = shares > most ? shares : most;
+  }
+  if (work(self, most) < 0) goto done;
+
   Away away;
+  Team team = {.model = self, .away = &away};
   Py_ssize_t taken = 0;
   double loss = 0;
   leave_python(self, &away);
@@ -354,23 +500,23 @@ static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
     const Document *docs = b.docs + (taken ? b.ends[taken - 1] : 0);
     const Py_ssize_t count = b.docs + b.ends[taken] - docs;
     const Step step = {rate[taken], self->beta1, self->beta2, self->eps, self->t};
-    double tokens = 0;
-    for (Py_ssize_t i = 0; i < count; i++) tokens += docs[i].n;
-    if (tokens <= self->kernel->capacity(&self->config)) {
+    const double tokens = tokens_of(docs, count);
+    team.shares = shares_of(tokens);
+    if (team.shares == 1 && tokens <= self->kernel->capacity(&self->config)) {
       loss = self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count, &step);
       if (loss - loss != 0) break;
     } else {
-      int works;
-      void *gradients[WORKS];
-      loss = in_slices(self, &away, docs, count, TRAIN, &works);
+      if (team.shares > 1) start_helpers(&team);
+      loss = in_shares(&team, GRADIENTS, docs, count);
       if (away.stop || loss - loss != 0) break;
-      for (int i = 0; i < works; i++) gradients[i] = self->works[i].at;
-      self->kernel->adam(&self->config, self->model.at, gradients, works, &step);
+      team.job = ADAM, team.step = &step;
+      do_job(&team);
     }
     self->t++;
     losses[taken] = loss;
     if (interrupted(self, &away, tokens * work_of(&self->config))) break;
   }
+  end_helpers(&team);
   return_to_python(self, &away);
   if (away.stop) goto done;
   if (taken < n) {
@@ -454,13 +600,18 @@ static PyObject *measure(Model *self, PyObject *batch, PyObject *weights, PyObje
   if (read_batch(&self->config, &b, batch, weights) == 0) {
     settle(&b);
     Away away;
-    int works;
+    Team team = {.model = self, .away = &away, .shares = shares_of(tokens_of(b.docs, b.n_docs))};
+    if (out) team.shares = 1; /* one workspace then holds the gradient */
+    if (work(self, team.shares) < 0) goto done;
     leave_python(self, &away);
-    const double loss = in_slices(self, &away, b.docs, b.n_docs, out ? GRADIENTS : LOSS, &works);
+    if (team.shares > 1) start_helpers(&team);
+    const double loss = in_shares(&team, out ? GRADIENTS : LOSS, b.docs, b.n_docs);
+    end_helpers(&team);
     return_to_python(self, &away);
     if (!away.stop && out) self->kernel->get(&self->config, self->works[0].at, GRADIENT, 1, flat.buf);
     if (!away.stop) result = PyFloat_FromDouble(loss);
   }
+done:
   self->busy = 0;
   drop(&b);
   if (out) PyBuffer_Release(&flat);
