@@ -52,6 +52,8 @@ class NativeEngine:
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; it must be 1 or more")
         self.config, self.optimizer, self.dtype = config, optimizer, np.dtype(DTYPES[dtype])
         self._model = Model(
             astuple(config),

@@ -46,7 +46,10 @@ typedef uint64_t bits;
 #define LANES (VECTOR_BYTES / REAL_BYTES) /* reals in a vector */
 #define LINE (64 / REAL_BYTES)            /* reals in a cache line; rows are padded to whole lines */
 #define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
+#if defined(__SANITIZE_ADDRESS__) /* checks in every copy of a loop would take minutes to compile */
+#define UNROLL
+#define UNROLL4
+#elif defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL4 _Pragma("clang loop unroll_count(4)")
 #else
