@@ -1,0 +1,318 @@
+; Numbers: multiply, divide, softmax, random. Both cartridges use these; engines/fixed.py defines
+; what each must return, bit for bit.
+
+        .include "snes.inc"
+
+        .segment "ZEROPAGE"
+mul_a:         .res 2
+mul_b:         .res 2
+product:       .res 4
+dividend:      .res 4
+divisor:       .res 2
+prng_x:        .res 2
+prng_y:        .res 2
+prng_t:        .res 2
+softmax_in:    .res 2
+softmax_out:   .res 2
+softmax_count: .res 2
+softmax_scale: .res 2
+exp_sum:       .res 4
+largest:       .res 2
+index:         .res 2
+shift:         .res 2
+reciprocal:    .res 2
+threshold:     .res 4
+
+        .segment "BSS"
+        .export exps
+exps:          .res 2 * 32
+
+        .segment "RODATA"
+        .export exp_table, rsqrt_table
+exp_table:     .incbin "exp.bin"       ; 256 words: 65535 * 2^(-i/256)
+rsqrt_table:   .incbin "rsqrt.bin"     ; 256 words: 2^23 / sqrt(256 i + 128)
+
+        .segment "CODE"
+
+; Multiply two unsigned 16-bit numbers: four products of 8 bits, added where they belong.
+;   IN        mul_a, mul_b
+;   OUT       product: 32 bits
+;   CLOBBERS  A X Y
+routine mul16u, 16, 16
+        i8
+        ldx mul_a
+        stx WRMPYA
+        ldy mul_b
+        sty WRMPYB              ; a.lo * b.lo
+        ldy mul_b + 1           ; 3 cycles of the 8 that it needs
+        stz product + 2         ; 4; the load below takes 3 more before it reads
+        lda RDMPY
+        sty WRMPYB              ; a.lo * b.hi
+        sta product             ; 4
+        lda product + 1         ; 4
+        clc
+        adc RDMPY               ; at most 254 + 255 * 255: no carry
+        ldx mul_a + 1
+        stx WRMPYA
+        sty WRMPYB              ; a.hi * b.hi
+        sta product + 1
+        ldy mul_b
+        lda product + 2
+        adc RDMPY               ; the carry is still clear, and clear it stays
+        sty WRMPYB              ; a.hi * b.lo
+        sta product + 2
+        lda product + 1
+        clc
+        adc RDMPY
+        sta product + 1
+        bcc @done
+        ldx product + 3
+        inx
+        stx product + 3
+@done:  i16
+        rts
+.endproc
+
+; Multiply two signed 16-bit numbers. Read as unsigned, a negative number is 65536 too large; so the
+; product is too large by the other factor, in its upper half.
+;   IN        mul_a, mul_b
+;   OUT       product: 32 bits, signed
+;   CLOBBERS  A X Y
+routine mul16s, 16, 16
+        call mul16u
+        lda product + 2
+        bit mul_a
+        bpl @a_positive
+        sec
+        sbc mul_b
+@a_positive:
+        bit mul_b
+        bpl @b_positive
+        sec
+        sbc mul_a
+@b_positive:
+        sta product + 2
+        rts
+.endproc
+
+; Divide 32 bits by 16, all unsigned, as on paper: a bit of the quotient at a time.
+;   IN        dividend: 32 bits; divisor
+;   OUT       A: the quotient, or 65535 if it is larger; X: the remainder
+;   CLOBBERS  A X dividend
+routine divide, 16, 16
+        lda dividend + 2        ; what remains so far
+        cmp divisor
+        bcs @too_large
+        ldx #16
+@bit:   asl dividend            ; the quotient moves in where the dividend moves out
+        rol
+        bcs @fits               ; a 17th bit: larger than any divisor
+        cmp divisor
+        bcc @next
+@fits:  sbc divisor             ; the carry is set on both ways here
+        inc dividend
+@next:  dex
+        bne @bit
+        lda dividend
+        rts
+@too_large:
+        lda #$FFFF
+        rts
+.endproc
+
+; Turn numbers of any size into probabilities: e^z = 2^(z log2 e), so with d = (max - z) * scale in
+; 8.8 fixed point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
+;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
+;             softmax_scale: 256 log2(e) / temperature; softmax_out: address of the results
+;   OUT       (softmax_out): probabilities, 32768 = 1; exps: the same before division;
+;             exp_sum: their sum, 32 bits
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index shift reciprocal
+routine softmax, 16, 16
+        lda softmax_count
+        asl
+        sta index
+        lda #$8000
+        sta largest
+        ldy #0
+@compare:
+        lda (softmax_in),y
+        sec
+        sbc largest
+        bvc @no_overflow
+        eor #$8000              ; the difference left 16 bits: its sign is the other one
+@no_overflow:
+        bmi @smaller
+        lda (softmax_in),y
+        sta largest
+@smaller:
+        iny
+        iny
+        cpy index
+        bne @compare
+
+        stz exp_sum
+        stz exp_sum + 2
+        stz index
+@exp:   ldy index
+        lda largest
+        sec
+        sbc (softmax_in),y      ; 0 to 65535: unsigned, so it cannot overflow
+        sta mul_a
+        lda softmax_scale
+        sta mul_b
+        call mul16u
+        ldx product + 2
+        cpx #16
+        lda #0
+        bcs @store              ; 2^-16 and less is 0
+        lda product + 1         ; whole part of d, fraction of d
+        and #$00FF
+        asl
+        tay
+        lda exp_table,y
+        ldx product + 2         ; product < 2^20: the whole part of d
+        beq @store
+@halve: lsr
+        dex
+        bne @halve
+@store: ldx index
+        sta exps,x
+        clc
+        adc exp_sum
+        sta exp_sum
+        bcc @no_carry
+        inc exp_sum + 2
+@no_carry:
+        inx
+        inx
+        stx index
+        txa
+        lsr
+        cmp softmax_count
+        bne @exp
+
+        lda exp_sum + 2         ; p = e / sum = e * (2^31 / sum') >> 16 >> shift,
+        sta dividend + 2        ; with sum' = sum >> shift in 16 bits
+        lda exp_sum
+        ldx #0
+@narrow:
+        ldy dividend + 2
+        beq @narrowed
+        lsr dividend + 2
+        ror
+        inx
+        bra @narrow
+@narrowed:
+        stx shift
+        sta divisor
+        stz dividend
+        lda #$8000
+        sta dividend + 2
+        call divide
+        sta reciprocal
+        stz index
+@scale: ldx index
+        lda exps,x
+        sta mul_a
+        lda reciprocal
+        sta mul_b
+        call mul16u
+        lda product + 2
+        ldx shift
+        beq @scaled
+@shift: lsr
+        dex
+        bne @shift
+@scaled:
+        ldy index
+        sta (softmax_out),y
+        iny
+        iny
+        sty index
+        tya
+        lsr
+        cmp softmax_count
+        bne @scale
+        rts
+.endproc
+
+; Draw a 16-bit number: xorshift on two words, of period 2^32 - 1 (Marsaglia 2003).
+;   IN        prng_x, prng_y: the state, not both 0
+;   OUT       A: the number; prng_x, prng_y: the next state
+;   CLOBBERS  A prng_t
+routine random, 16, 16
+        lda prng_x
+        asl
+        asl
+        asl
+        asl
+        asl
+        eor prng_x
+        sta prng_t
+        lsr
+        lsr
+        lsr
+        eor prng_t
+        sta prng_t              ; t = x ^ (x << 5); t ^= t >> 3
+        lda prng_y
+        sta prng_x
+        lsr
+        eor prng_y
+        eor prng_t
+        sta prng_y              ; y ^= (y >> 1) ^ t
+        rts
+.endproc
+
+; Start the random numbers of a seed.
+;   IN        A: the seed
+;   OUT       prng_x, prng_y
+;   CLOBBERS  A X prng_t
+routine seed_random, 16, 16
+        sta prng_x
+        lda #$9E37
+        sta prng_y
+        ldx #16                 ; seeds that are alike begin alike: let them drift apart
+@mix:   call random
+        dex
+        bne @mix
+        rts
+.endproc
+
+; Sample: the first i at which the running sum of exps exceeds r / 65536 of the whole sum. There is
+; always one, since the threshold is less than the sum.
+;   IN        A: r, a random number; exps, exp_sum: softmax's
+;   OUT       A: i
+;   CLOBBERS  A X Y mul_a mul_b product threshold
+routine sample, 16, 16
+        sta mul_a
+        lda exp_sum + 2
+        sta mul_b
+        call mul16u
+        lda product
+        sta threshold
+        lda product + 2
+        sta threshold + 2
+        lda exp_sum
+        sta mul_b
+        call mul16u
+        lda product + 2
+        clc
+        adc threshold
+        sta threshold
+        bcc @start
+        inc threshold + 2
+@start: ldx #0
+@next:  lda threshold
+        sec
+        sbc exps,x
+        sta threshold
+        bcs @on
+        dec threshold + 2
+        bmi @found
+@on:    inx
+        inx
+        bra @next
+@found: txa
+        lsr
+        rts
+.endproc
