@@ -14,7 +14,8 @@ GREY   = $1C00
 
 END    = '|'                    ; the mark of BOS
 
-.define AT(column, line) 2 * (32 * (line) + (column))
+LINE   = 64                     ; bytes from a place to the one below
+COLUMN = 2
 
 TOP    = 4                      ; the frame's first line and last
 BOTTOM = 21
@@ -31,51 +32,51 @@ offset:        .res 2
         .segment "RODATA"
 ; Each text: its place, its colours, the letters, 0.
 fixed_texts:
-        .word AT(21, 1), TEAL
+        .word 1 * LINE + 21 * COLUMN, TEAL
         .byte CARTRIDGE, 0
-        .word AT(21, 2), GREY
+        .word 2 * LINE + 21 * COLUMN, GREY
         .byte "on a SNES", 0
-        .word AT(1, 22), TEAL
+        .word 22 * LINE + 1 * COLUMN, TEAL
         .byte "seed", 0
-        .word AT(12, 22), TEAL
+        .word 22 * LINE + 12 * COLUMN, TEAL
         .byte "temp", 0
-        .word AT(21, 22), TEAL
+        .word 22 * LINE + 21 * COLUMN, TEAL
         .byte "speed", 0
-        .word AT(1, 23), TEAL
+        .word 23 * LINE + 1 * COLUMN, TEAL
         .byte "prefix", 0
-        .word AT(26, 23), GREY
+        .word 23 * LINE + 26 * COLUMN, GREY
         .byte "tok/s", 0
         .word $FFFF
 names_texts:
-        .word AT(3, TOP), BRIGHT
+        .word TOP * LINE + 3 * COLUMN, BRIGHT
         .byte " twenty new names ", 0
         .word $FFFF
 inside_texts:
-        .word AT(3, TOP), BRIGHT
+        .word TOP * LINE + 3 * COLUMN, BRIGHT
         .byte " what it attends to ", 0
-        .word AT(2, 7), TEAL
+        .word 7 * LINE + 2 * COLUMN, TEAL
         .byte "head 1", 0
-        .word AT(2, 9), TEAL
+        .word 9 * LINE + 2 * COLUMN, TEAL
         .byte "head 2", 0
-        .word AT(2, 11), TEAL
+        .word 11 * LINE + 2 * COLUMN, TEAL
         .byte "head 3", 0
-        .word AT(2, 13), TEAL
+        .word 13 * LINE + 2 * COLUMN, TEAL
         .byte "head 4", 0
-        .word AT(3, 14), BRIGHT
+        .word 14 * LINE + 3 * COLUMN, BRIGHT
         .byte " what may come next ", 0
-        .word AT(2, 20), GREY
+        .word 20 * LINE + 2 * COLUMN, GREY
         .byte "abcdefghijklmnopqrstuvwxyz", END, 0
         .word $FFFF
 help_texts:
-        .word AT(1, 24), GREY
+        .word 24 * LINE + 1 * COLUMN, GREY
         .byte "START new names  SELECT inside", 0
-        .word AT(1, 25), GREY
+        .word 25 * LINE + 1 * COLUMN, GREY
         .byte "A prefix  X seed  L slow R fast", 0
         .word $FFFF
 edit_texts:
-        .word AT(1, 24), GREY
+        .word 24 * LINE + 1 * COLUMN, GREY
         .byte "UP DOWN turn  LEFT RIGHT move ", 0
-        .word AT(1, 25), GREY
+        .word 25 * LINE + 1 * COLUMN, GREY
         .byte "START make names    B go back  ", 0
         .word $FFFF
 title:  .byte "MicroGPT", 0
@@ -98,7 +99,7 @@ routine draw_all, 16, 16
         lda #GOLD
         sta colour
         ldx #title
-        ldy #AT(2, 1)
+        ldy #1 * LINE + 2 * COLUMN
         call draw_big
         ldx #fixed_texts
         call draw_texts
@@ -200,7 +201,7 @@ routine draw_big, 16, 16
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour count
 routine draw_frame, 16, 16
-        ldx #AT(1, TOP)
+        ldx #TOP * LINE + 1 * COLUMN
         lda #TILE_FRAME | VIOLET
         jsr line
         lda #BOTTOM - TOP - 1
@@ -270,11 +271,11 @@ where:                          ; X: the letters of the name `number`; Y: its pl
         adc #names
         pha
         lda number
-        ldy #AT(3, 6)
+        ldy #6 * LINE + 3 * COLUMN
         cmp #10
         bcc @left
         sbc #10
-        ldy #AT(17, 6)
+        ldy #6 * LINE + 17 * COLUMN
 @left:  sty offset
         asl
         asl
@@ -297,8 +298,8 @@ routine draw_name, 16, 16
         lda view
         bne @done
         ldx #2 * 28 - 2
-@clear: stz picture + AT(2, 18),x
-        stz picture + AT(2, 19),x
+@clear: stz picture + 18 * LINE + 2 * COLUMN,x
+        stz picture + 19 * LINE + 2 * COLUMN,x
         dex
         dex
         bpl @clear
@@ -309,7 +310,7 @@ routine draw_name, 16, 16
         lda #BRIGHT
         sta colour
         jsr draw_one::where
-        ldy #AT(3, 18)
+        ldy #18 * LINE + 3 * COLUMN
         call draw_big
         inc dirty
 @done:  rts
@@ -351,16 +352,16 @@ routine draw_status, 16, 16
         adc #'A' - '9' - 2      ; the carry is set
 @decimal:
         adc #'0' - ' '          ; it is clear
-        sta picture + AT(6, 22),x
+        sta picture + 22 * LINE + 6 * COLUMN,x
         txa
         lsr
         inc
         inc
         cmp editing
         bne @plain
-        lda picture + AT(6, 22),x
+        lda picture + 22 * LINE + 6 * COLUMN,x
         ora #BRIGHT
-        sta picture + AT(6, 22),x
+        sta picture + 22 * LINE + 6 * COLUMN,x
 @plain: inx
         inx
         cpx #8
@@ -373,19 +374,19 @@ routine draw_status, 16, 16
         bcc @less
         sbc #10
         inx
-@less:  stx picture + AT(17, 22)
+@less:  stx picture + 22 * LINE + 17 * COLUMN
         ldx #'.' - ' '
-        stx picture + AT(18, 22)
+        stx picture + 22 * LINE + 18 * COLUMN
         clc
         adc #'0' - ' '
-        sta picture + AT(19, 22)
+        sta picture + 22 * LINE + 19 * COLUMN
 
         stz colour
         ldx #fast
         lda speed
         beq @fast
         ldx #slow
-@fast:  ldy #AT(27, 22)
+@fast:  ldy #22 * LINE + 27 * COLUMN
         call draw_text
 
         ldx #0                  ; the prefix, the letter being edited bright
@@ -408,7 +409,7 @@ routine draw_status, 16, 16
         pha
 @shown: pla
 @dull:  dey
-@set:   sta picture + AT(8, 23),x
+@set:   sta picture + 23 * LINE + 8 * COLUMN,x
         iny
         inx
         inx
@@ -447,15 +448,15 @@ routine draw_rate, 16, 16
         sta divisor
         call divide
         jsr digit               ; from right to left
-        stx picture + AT(25, 23)
+        stx picture + 23 * LINE + 25 * COLUMN
         ldx #'.' - ' '
-        stx picture + AT(24, 23)
+        stx picture + 23 * LINE + 24 * COLUMN
         jsr digit
-        stx picture + AT(23, 23)
+        stx picture + 23 * LINE + 23 * COLUMN
         tax                     ; no tens: a blank, tile 0
         beq @tens
         jsr digit
-@tens:  stx picture + AT(22, 23)
+@tens:  stx picture + 23 * LINE + 22 * COLUMN
         inc dirty
         rts
 
@@ -480,7 +481,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 SPACING = 1 + (BLOCK_SIZE <= 8)
 routine draw_inside, 16, 16
         stz number              ; the letters read, then the one chosen
-        ldy #AT(9, 5)
+        ldy #5 * LINE + 9 * COLUMN
 @letter:
         lda number
         cmp position
@@ -513,7 +514,7 @@ routine draw_inside, 16, 16
 
         lda #TEAL
         sta colour
-        lda #AT(9, 7)
+        lda #7 * LINE + 9 * COLUMN
         sta place
         stz bar_of              ; the head's attention
 @head:  stz number
@@ -556,7 +557,7 @@ routine draw_inside, 16, 16
         bne @head
 
         stz number
-        ldx #AT(2, 19)
+        ldx #19 * LINE + 2 * COLUMN
 @prob:  lda number
         cmp chosen
         bne @common
