@@ -519,8 +519,10 @@ routine answer, 16, 16
         sta registers
         stx registers + 2
         sty registers + 4
+        a8
         pla
         sta registers + 6
+        a16
         ldx #6
         jsr read_beam
         stz quiet

@@ -113,6 +113,7 @@ routine divide, 16, 16
         inc dividend
 @next:  dex
         bne @bit
+        tax
         lda dividend
         rts
 @too_large:
