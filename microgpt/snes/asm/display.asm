@@ -17,8 +17,8 @@ END    = '|'                    ; the mark of BOS
 LINE   = 64                     ; bytes from a place to the one below
 COLUMN = 2
 
-TOP    = 4                      ; the frame's first line and last
-BOTTOM = 21
+TOP    = 3                      ; the frame's first line and last
+BOTTOM = 20
 
         .segment "ZEROPAGE"
 colour:        .res 2
@@ -32,10 +32,10 @@ offset:        .res 2
         .segment "RODATA"
 ; Each text: its place, its colours, the letters, 0.
 fixed_texts:
-        .word 1 * LINE + 21 * COLUMN, TEAL
+        .word 1 * LINE + 20 * COLUMN, TEAL
         .byte CARTRIDGE, 0
-        .word 2 * LINE + 21 * COLUMN, GREY
-        .byte "on a SNES", 0
+        .word 2 * LINE + 20 * COLUMN, GREY
+        .byte "at 3.58 MHz", 0
         .word 22 * LINE + 1 * COLUMN, TEAL
         .byte "seed", 0
         .word 22 * LINE + 12 * COLUMN, TEAL
@@ -54,30 +54,30 @@ names_texts:
 inside_texts:
         .word TOP * LINE + 3 * COLUMN, BRIGHT
         .byte " what it attends to ", 0
-        .word 7 * LINE + 2 * COLUMN, TEAL
+        .word 6 * LINE + 2 * COLUMN, TEAL
         .byte "head 1", 0
-        .word 9 * LINE + 2 * COLUMN, TEAL
+        .word 8 * LINE + 2 * COLUMN, TEAL
         .byte "head 2", 0
-        .word 11 * LINE + 2 * COLUMN, TEAL
+        .word 10 * LINE + 2 * COLUMN, TEAL
         .byte "head 3", 0
-        .word 13 * LINE + 2 * COLUMN, TEAL
+        .word 12 * LINE + 2 * COLUMN, TEAL
         .byte "head 4", 0
-        .word 14 * LINE + 3 * COLUMN, BRIGHT
+        .word 13 * LINE + 3 * COLUMN, BRIGHT
         .byte " what may come next ", 0
-        .word 20 * LINE + 2 * COLUMN, GREY
+        .word 19 * LINE + 2 * COLUMN, GREY
         .byte "abcdefghijklmnopqrstuvwxyz", END, 0
         .word $FFFF
 help_texts:
-        .word 24 * LINE + 1 * COLUMN, GREY
-        .byte "START new names  SELECT inside", 0
         .word 25 * LINE + 1 * COLUMN, GREY
-        .byte "A prefix  X seed  L slow R fast", 0
+        .byte "START new names  SELECT inside", 0
+        .word 26 * LINE + 1 * COLUMN, GREY
+        .byte "A prefix  X seed  L/R speed   ", 0
         .word $FFFF
 edit_texts:
-        .word 24 * LINE + 1 * COLUMN, GREY
-        .byte "UP DOWN turn  LEFT RIGHT move ", 0
         .word 25 * LINE + 1 * COLUMN, GREY
-        .byte "START make names    B go back  ", 0
+        .byte "UP DOWN turn  LEFT RIGHT move ", 0
+        .word 26 * LINE + 1 * COLUMN, GREY
+        .byte "START make names  B go back   ", 0
         .word $FFFF
 title:  .byte "MicroGPT", 0
 slow:   .byte "slow", 0
@@ -271,11 +271,11 @@ where:                          ; X: the letters of the name `number`; Y: its pl
         adc #names
         pha
         lda number
-        ldy #6 * LINE + 3 * COLUMN
+        ldy #5 * LINE + 3 * COLUMN
         cmp #10
         bcc @left
         sbc #10
-        ldy #6 * LINE + 17 * COLUMN
+        ldy #5 * LINE + 17 * COLUMN
 @left:  sty offset
         asl
         asl
@@ -298,8 +298,8 @@ routine draw_name, 16, 16
         lda view
         bne @done
         ldx #2 * 28 - 2
-@clear: stz picture + 18 * LINE + 2 * COLUMN,x
-        stz picture + 19 * LINE + 2 * COLUMN,x
+@clear: stz picture + 17 * LINE + 2 * COLUMN,x
+        stz picture + 18 * LINE + 2 * COLUMN,x
         dex
         dex
         bpl @clear
@@ -310,7 +310,7 @@ routine draw_name, 16, 16
         lda #BRIGHT
         sta colour
         jsr draw_one::where
-        ldy #18 * LINE + 3 * COLUMN
+        ldy #17 * LINE + 3 * COLUMN
         call draw_big
         inc dirty
 @done:  rts
@@ -448,15 +448,15 @@ routine draw_rate, 16, 16
         sta divisor
         call divide
         jsr digit               ; from right to left
-        stx picture + 23 * LINE + 25 * COLUMN
-        ldx #'.' - ' '
         stx picture + 23 * LINE + 24 * COLUMN
-        jsr digit
+        ldx #'.' - ' '
         stx picture + 23 * LINE + 23 * COLUMN
+        jsr digit
+        stx picture + 23 * LINE + 22 * COLUMN
         tax                     ; no tens: a blank, tile 0
         beq @tens
         jsr digit
-@tens:  stx picture + 23 * LINE + 22 * COLUMN
+@tens:  stx picture + 23 * LINE + 21 * COLUMN
         inc dirty
         rts
 
@@ -481,7 +481,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 SPACING = 1 + (BLOCK_SIZE <= 8)
 routine draw_inside, 16, 16
         stz number              ; the letters read, then the one chosen
-        ldy #5 * LINE + 9 * COLUMN
+        ldy #4 * LINE + 9 * COLUMN
 @letter:
         lda number
         cmp position
@@ -514,7 +514,7 @@ routine draw_inside, 16, 16
 
         lda #TEAL
         sta colour
-        lda #7 * LINE + 9 * COLUMN
+        lda #6 * LINE + 9 * COLUMN
         sta place
         stz bar_of              ; the head's attention
 @head:  stz number
@@ -557,7 +557,7 @@ routine draw_inside, 16, 16
         bne @head
 
         stz number
-        ldx #19 * LINE + 2 * COLUMN
+        ldx #18 * LINE + 2 * COLUMN
 @prob:  lda number
         cmp chosen
         bne @common
