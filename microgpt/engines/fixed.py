@@ -70,9 +70,12 @@ class Format:
 Q8_8 = Format(8, 8)
 
 
-def exp_scale(temperature: float) -> int:
-    """Return the factor that softmax takes for a temperature: 256 log2(e) / T, rounded."""
-    return round(256 * math.log2(math.e) / temperature)
+def exp_scale(temperature: float, unit: float = 1 / 256) -> int:
+    """Return the factor that softmax takes for a temperature: 256 log2(e) / T, rounded.
+
+    unit is what one unit of softmax's numbers is worth in nats, where it is not 1/256.
+    """
+    return round(65536 * unit * math.log2(math.e) / temperature)
 
 
 def softmax(z: Integers, scale: int, n: int = 8) -> tuple[Integers, Integers]:
@@ -112,7 +115,7 @@ class IntegerModel(Protocol):
     """A cartridge's arithmetic, on B documents at once."""
 
     config: GPTConfig
-    one: int  # what stands for 1.0 in residual and hidden
+    units: Mapping[str, Array]  # what 1 is worth in logits (nats), residual and hidden
     saturations: int  # results clamped so far
 
     def begin(self, batch: int) -> Any:
@@ -122,8 +125,8 @@ class IntegerModel(Protocol):
         """Read one token of each document (B,).
 
         Returns:
-            logits (B, vocab_size), Q8.8; attention (B, n_layer, n_head, position + 1), 32768 = 1;
-            residual (B, n_layer + 1, n_embd) and hidden (B, n_layer, 4 n_embd), in units of 1 / one.
+            logits (B, vocab_size); attention (B, n_layer, n_head, position + 1), 32768 = 1;
+            residual (B, n_layer + 1, n_embd) and hidden (B, n_layer, 4 n_embd).
         """
 
 
@@ -136,7 +139,12 @@ class Classic:
 
     def __init__(self, config: GPTConfig, state: State, form: Format = Q8_8) -> None:
         check_state(config, state)
-        self.config, self.format, self.one, self.saturations = config, form, 1 << form.n, 0
+        self.config, self.format, self.saturations = config, form, 0
+        self.units: Mapping[str, Array] = {
+            "logits": np.array(1 / 256),
+            "residual": np.array(2.0**-form.n),
+            "hidden": np.array(2.0**-form.n),
+        }
         self.weights = {name: form.integers(state[name]) for name, _ in config.shapes()}
         check_range(config, self.weights, form)
 
@@ -260,7 +268,7 @@ class FixedEngine:
             raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
         out = self._model.forward(np.array([token_id]), self._pos, self._cache)
         self._pos += 1
-        return out["logits"][0] / 256
+        return out["logits"][0] * self._model.units["logits"]
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
@@ -273,13 +281,15 @@ class FixedEngine:
             seen.append(self._model.forward(np.array([token]), t, cache))
             attention[:, :, t, : t + 1] = seen[-1]["attention"][0] / 32768
         logits = np.concatenate([out["logits"] for out in seen])
-        one = self._model.one
+        units = self._model.units
+        residual = np.concatenate([out["residual"] for out in seen]) * units["residual"]
+        hidden = np.concatenate([out["hidden"] for out in seen]) * units["hidden"]
         return {
-            "logits": logits / 256,
-            "probs": softmax(logits, exp_scale(1))[1] / 32768,
+            "logits": logits * units["logits"],
+            "probs": softmax(logits, exp_scale(1, float(units["logits"])))[1] / 32768,
             "attention": attention,
-            "residual": np.concatenate([out["residual"] for out in seen]).swapaxes(0, 1) / one,
-            "hidden": np.concatenate([out["hidden"] for out in seen]).swapaxes(0, 1) / one,
+            "residual": residual.swapaxes(0, 1),
+            "hidden": hidden.swapaxes(0, 1),
         }
 
     def loss(self, batch: Batch) -> float:
@@ -300,7 +310,7 @@ def loss(model: IntegerModel, batch: Batch) -> float:
         row[: min(len(tokens), len(row))] = tokens[: len(row)]
     cache, sums = model.begin(len(batch)), np.zeros(len(batch))
     for t in range(padded.shape[1] - 1):
-        logits = model.forward(padded[:, t], t, cache)["logits"] / 256
+        logits = model.forward(padded[:, t], t, cache)["logits"] * model.units["logits"]
         top = logits.max(axis=1)
         log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         surprise = log_sum - logits[np.arange(len(batch)), padded[:, t + 1]]
@@ -316,7 +326,7 @@ class Record:
     position: int
     chosen: int  # what came next
     drawn: int  # the random number that chose it; 0 where a prefix did
-    logits: Integers = field(repr=False)  # (vocab_size), Q8.8
+    logits: Integers = field(repr=False)  # (vocab_size), in the model's units
     probs: Integers = field(repr=False)  # (vocab_size), 32768 = 1
 
 
@@ -332,7 +342,7 @@ def generate(
     temperature is an index of TEMPERATURES; a name's first letters are those of the prefix.
     """
     random, bos = Random(seed), model.config.vocab_size - 1
-    scale = exp_scale(TEMPERATURES[temperature])
+    scale = exp_scale(TEMPERATURES[temperature], float(model.units["logits"]))
     for _ in range(count):
         cache, token = model.begin(1), bos
         for position in range(model.config.block_size):

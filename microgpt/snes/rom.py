@@ -65,7 +65,7 @@ def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
 
 
 def build(name: str, files: Mapping[str, bytes]) -> Rom:
-    """Assemble and link a cartridge; files are what its sources include: weights, by file name.
+    """Assemble and link a cartridge; files hold its weights: what sources include, and sources.
 
     Raises:
         OSError: the assembler is not there.
@@ -86,7 +86,9 @@ def _build(name: str, cartridge: Cartridge, files: Mapping[str, bytes], folder: 
         f"ROM_SIZE = {(cartridge.kilobytes - 1).bit_length()}\n"
         f"TILE_FRAME = {tables.FRAME}\nTILE_BAR = {tables.BAR}\nTILE_BIG = {tables.BIG}\n"
     )
-    objects = [assemble(ASM / f"{source}.asm", folder) for source in cartridge.sources]
+    sources = [ASM / f"{source}.asm" for source in cartridge.sources]
+    sources += [folder / file for file in files if file.endswith(".asm")]
+    objects = [assemble(source, folder) for source in sources]
     out, labels, sizes = folder / "rom.sfc", folder / "labels.txt", folder / "map.txt"
     _run("ld65", "-C", ASM / f"{name}.cfg", "-o", out, "-Ln", labels, "-m", sizes, *objects)
     return Rom(
