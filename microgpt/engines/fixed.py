@@ -233,26 +233,27 @@ def check_range(config: GPTConfig, weights: Mapping[str, Integers], form: Format
 
 
 class FixedEngine:
-    """Runs an integer model behind the engines' protocol; it cannot learn.
+    """Runs an integer model behind the engines' protocol: Classic in Qm.n, or another. No learning.
 
     Raises:
         ValueError: the integer model cannot hold these sizes or weights.
     """
 
     def __init__(
-        self, config: GPTConfig, state: State, optimizer: object = None, form: Format = Q8_8
+        self, config: GPTConfig, state: State, optimizer: object = None, m: int = 8, n: int = 8
     ) -> None:
-        self._model: IntegerModel = Classic(config, state, form)
-        self.config = config
-        self.reset()
+        self._take(Classic(config, state, Format(m, n)))
 
     @classmethod
     def of(cls, model: IntegerModel) -> "FixedEngine":
         """Return the engine of an integer model that is there already."""
         engine = cls.__new__(cls)
-        engine._model, engine.config = model, model.config
-        engine.reset()
+        engine._take(model)
         return engine
+
+    def _take(self, model: IntegerModel) -> None:
+        self._model, self.config = model, model.config
+        self.reset()
 
     @property
     def saturations(self) -> int:

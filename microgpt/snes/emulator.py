@@ -47,7 +47,7 @@ def find_core(core: str | os.PathLike[str] | None = None) -> Path:
 
 
 class Emulator:
-    """A console with a cartridge in it, switched on. One at a time for each core, or memory mixes.
+    """A console with a cartridge in it, switched on.
 
     Raises:
         OSError: there is no core, or libretro.py is not installed.
@@ -71,7 +71,9 @@ class Emulator:
         self._stack = contextlib.ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "rom.sfc").write_bytes(rom)
-        builder = libretro.defaults(str(self.core)).with_content(str(folder / "rom.sfc"))
+        core_copy = folder / self.core.name  # a core is one console: a second needs a second core
+        core_copy.write_bytes(self.core.read_bytes())
+        builder = libretro.defaults(str(core_copy)).with_content(str(folder / "rom.sfc"))
         builder = builder.with_input(self._pad).with_log(UnformattedLogDriver(quiet))
         self._session = self._stack.enter_context(builder.build())
         self._session.core.get_system_av_info()  # bsnes chooses its pixel format in here
@@ -124,6 +126,18 @@ class Emulator:
         """Write words to WRAM."""
         for i, word in enumerate(words):
             self.wram[address + 2 * i : address + 2 * i + 2] = word & 0xFF, word >> 8 & 0xFF
+
+    def wait(self, address: int, value: int = 0, limit: int = 600) -> int:
+        """Let time pass until a word of WRAM has a value; return the frames it took.
+
+        Raises:
+            RuntimeError: it has not after `limit` frames: the program hangs.
+        """
+        for frame in range(1, limit + 1):
+            self.run()
+            if self.word(address) == value:
+                return frame
+        raise RuntimeError(f"${address:04X} is not {value} after {limit} frames")
 
     def screenshot(self) -> NDArray[np.uint8]:
         """Return the frame on the screen, (224, 256, 3): red, green, blue."""

@@ -4,10 +4,14 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from microgpt.config import GPTConfig
+from microgpt.engines.base import State
+from microgpt.engines.fixed import Classic, IntegerModel
 from microgpt.snes import tables
 
 ASM = tables.ASM
@@ -25,12 +29,16 @@ class Cartridge:
     block_size: int
     kilobytes: int
     sources: tuple[str, ...]  # of asm/, without the ending
+    model: Callable[[GPTConfig, State], IntegerModel]  # its arithmetic
+    files: Callable[[Any], Mapping[str, bytes]]  # what its sources take from such a model
 
 
 GAME = ("main", "inference", "display", "math")
 CARTRIDGES = {
-    "classic": Cartridge("MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector")),
+    "classic": Cartridge("MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic),
 }
+SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
+
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,41 @@ FIELDS = (
     *("seed", "temperature", "prefix_length", "prefix", "speed", "view", "name_number", "names"),
     *("logits", "probs", "attention", "residual", "hidden", "saturations", "frames"),
 )
+
+
+def make(name: str, config: GPTConfig, state: State) -> tuple[Rom, IntegerModel]:
+    """Return the cartridge of a model, and the integer model that it computes.
+
+    A model with more positions than the cartridge has loses those at the end, and is otherwise the
+    same.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: there is no such cartridge, or it cannot hold the model.
+    """
+    model = integers(name, config, state)
+    return build(name, CARTRIDGES[name].files(model)), model
+
+
+def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
+    """Return the integer model of a cartridge; raises as make does."""
+    if name not in CARTRIDGES:
+        raise ValueError(f"there is no cartridge {name!r}; there are {', '.join(CARTRIDGES)}")
+    positions = CARTRIDGES[name].block_size
+    for size, held in SIZES.items():
+        if getattr(config, size) != held:
+            raise ValueError(
+                f"the model's {size} is {getattr(config, size)}; a cartridge holds models of "
+                + ", ".join(f"{k} {v}" for k, v in SIZES.items())
+            )
+    if config.block_size < positions:
+        raise ValueError(
+            f"the model's block_size is {config.block_size}; the {name} cartridge reads "
+            f"{positions} positions: train one with --block-size {positions} or more"
+        )
+    kept = {key: array for key, array in state.items() if not key.startswith("adam.")}
+    kept["wpe"] = kept["wpe"][:positions]
+    return CARTRIDGES[name].model(replace(config, block_size=positions), kept)
 
 
 def read_directory(data: bytes) -> tuple[str, dict[str, int]]:

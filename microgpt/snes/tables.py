@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microgpt.engines.fixed import EXP, RSQRT, TEMPERATURES, exp_scale
+from microgpt.engines.fixed import EXP, RSQRT, TEMPERATURES, Classic, exp_scale
 
 ASM = Path(__file__).with_name("asm")
 FRAME, BAR, BIG = 96, 104, 113  # the first tiles of each kind; those before are letters, by ASCII
@@ -38,6 +38,20 @@ def files() -> dict[str, bytes]:
         "palette.bin": palette(),
         "sky_blue.bin": sky(0x80, 13, 4),
         "sky_red.bin": sky(0x20, 5, 0),
+    }
+
+
+def classic(model: Classic) -> dict[str, bytes]:
+    """Return the weights as the classic cartridge reads them, by file name.
+
+    A row's bias takes off what linear in vector.asm adds to its sum, and holds the half that rounds.
+    """
+    matrices = {name: model.weights[name] for name, _ in model.config.shapes()}
+    rows = [w.sum(axis=1) for name, w in matrices.items() if name not in ("wte", "wpe")]
+    biases = 128 - (np.concatenate(rows) << 15)
+    return {
+        "weights.bin": b"".join(words(w.ravel()) for w in matrices.values()),
+        "biases.bin": biases.astype("<u4").tobytes(),
     }
 
 
