@@ -8,11 +8,13 @@ overflow, by the limits that `check_range` sets to the weights.
 The rules, which microgpt/snes/asm follows bit for bit (>> rounds down):
 - linear: (sum of w x + 2^(n-1)) >> n, clamped. Sum of vectors: clamped.
 - rmsnorm: mean = (sum of x^2, at most 2^32 - 1) // n_embd + eps; eps is 1e-5, 1 at the least. With
-  mean = m 4^k, m in 2^14 to 2^16, the factor is RSQRT[m >> 8] / 2^(23 + k), the magnitude of x times
-  it rounded by + 128 behind 8 bits, and the sign put back.
+  mean = m 4^k, m from 2^14 to 2^16, 1 / sqrt(mean) is RSQRT[m >> 8] / 2^(23 + k). The magnitude of
+  x is multiplied by it, shifted so that 8 bits too many are left, rounded by + 128, and the sign
+  put back.
 - softmax: d = (max - z) scale >> n, so that exp(-(max - z) / T) = 2^(-d / 256) with scale = 256
-  log2(e) / T; e = EXP[d & 255] >> (d >> 8), 0 from d = 4096. Then with sum = the sum of e, and sum' =
-  sum >> j the first below 2^16: p = e (2^31 // sum') >> 16 >> j. So 32768 is a probability of 1.
+  log2(e) / T; e = EXP[d & 255] >> (d >> 8), 0 from d = 4096. Then with sum = the sum of e, and
+  sum' = sum >> j the first below 2^16: p = e (2^31 // sum') >> 16 >> j. 32768 is a probability of
+  1.
 - attention: the products of query and key added up, (sum + 2^(n-1)) >> n, clamped; softmax with T =
   sqrt(head_dim); the values weighted and added up, (sum + 2^14) >> 15.
 - sample: the first i at which the running sum of e exceeds (r sum) >> 16, r the next random number.
@@ -64,7 +66,7 @@ class Format:
     def integers(self, array: Array) -> Integers:
         """Return real numbers in units of 2^-n, rounded to the nearest and clamped."""
         scaled = np.rint(np.asarray(array, dtype=float) * 2**self.n)
-        return np.clip(scaled, -self.limit, self.limit - 1).astype(np.int64)
+        return np.asarray(np.clip(scaled, -self.limit, self.limit - 1), dtype=np.int64)
 
 
 Q8_8 = Format(8, 8)
@@ -201,7 +203,9 @@ class Classic:
         y = np.where(steps < 0, y << np.maximum(-steps, 0), y >> np.maximum(steps, 0)) + 128 >> 8
         return self._clamp(np.where(x < 0, -y, y))
 
-    def _attention(self, q: Integers, keys: Integers, values: Integers) -> tuple[Integers, Integers]:
+    def _attention(
+        self, q: Integers, keys: Integers, values: Integers
+    ) -> tuple[Integers, Integers]:
         c, n = self.config, self.format.n
         heads = (*keys.shape[:2], c.n_head, c.head_dim)
         scores = np.einsum("bhd,bthd->bht", q.reshape(-1, *heads[2:]), keys.reshape(heads))
@@ -269,7 +273,7 @@ class FixedEngine:
             raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
         out = self._model.forward(np.array([token_id]), self._pos, self._cache)
         self._pos += 1
-        return out["logits"][0] * self._model.units["logits"]
+        return np.asarray(out["logits"][0] * self._model.units["logits"])
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
@@ -358,4 +362,4 @@ def generate(
 
 
 def _bit_length(x: Integers) -> Integers:
-    return np.frexp(x.astype(float))[1].astype(np.int64)
+    return np.asarray(np.frexp(x.astype(float))[1], dtype=np.int64)

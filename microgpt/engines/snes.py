@@ -1,4 +1,4 @@
-"""The console as an engine: a cartridge in an emulator, driven token by token through its mailbox."""
+"""The console as an engine: a cartridge in an emulator, driven through its mailbox."""
 
 import os
 
@@ -39,17 +39,11 @@ class SnesEngine:
         engine._take(data, model, core)
         return engine
 
-    def _take(
-        self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None
-    ) -> None:
+    def _take(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
         self.config, self._units = model.config, model.units
         self.console = Console(data, core)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
         self.reset()
-
-    def close(self) -> None:
-        """Switch the console off."""
-        self.console.close()
 
     def reset(self) -> None:
         self._pos = 0

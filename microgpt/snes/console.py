@@ -16,7 +16,7 @@ CLOCKS_PER_LINE = 1364
 
 @dataclass(frozen=True)
 class Registers:
-    """The processor's registers after a routine; clocks: what it took, of 21.477 MHz (PAL 21.281)."""
+    """The processor's registers after a routine, and the clocks it took (21.477 MHz)."""
 
     a: int
     x: int
@@ -33,6 +33,9 @@ class Console(Emulator):
         ValueError: it is not one of our cartridges.
     """
 
+    def __enter__(self) -> "Console":
+        return self
+
     def __init__(
         self, rom: bytes, core: str | os.PathLike[str] | None = None, pal: bool = False
     ) -> None:
@@ -40,7 +43,7 @@ class Console(Emulator):
         super().__init__(rom, core, pal)
         self._lines = 312 if pal else 262
         self.run(STARTUP)
-        self._read = self.word(self.at["tokens_done"])
+        self._read = 0  # records read
 
     def ask(self, command: int, argument: int = 0, limit: int = 600) -> int:
         """Give the cartridge a command and wait until it is done; return the frames it took."""
@@ -48,19 +51,20 @@ class Console(Emulator):
         self.write(self.at["command"], command)
         return self.wait(self.at["command"], limit=limit)
 
-    def call(
-        self, address: int, a: int = 0, x: int = 0, y: int = 0, limit: int = 600
-    ) -> Registers:
+    def call(self, address: int, a: int = 0, x: int = 0, y: int = 0, limit: int = 600) -> Registers:
         """Call a routine of the cartridge; return what it left in the registers, and its clocks."""
         self.write(self.at["registers"], a, x, y, 0)
         self.ask(CALL, address, limit)
-        left = [int(v) & 0xFFFF for v in self.words(self.at["registers"], 4)]
+        left = self.at["registers"]
         before, after = self.words(self.at["beam"], 6).reshape(2, 3).tolist()
-        return Registers(*left, clocks=self._clocks(after) - self._clocks(before))
+        a, x, y, p = (self.word(left + 2 * i) for i in range(4))
+        return Registers(a, x, y, p, self._clocks(after) - self._clocks(before))
 
     def _clocks(self, beam: list[int]) -> int:
         frames, line, dot = beam  # frames are counted from the blank on: line 225
-        return ((frames & 0xFFFF) * self._lines + (line - 225) % self._lines) * 1364 + 4 * dot
+        return (
+            (frames & 0xFFFF) * self._lines + (line - 225) % self._lines
+        ) * CLOCKS_PER_LINE + 4 * dot
 
     def set(self, seed: int, temperature: int = 4, prefix: tuple[int, ...] = ()) -> None:
         """Choose what names the next list is to have."""
@@ -93,13 +97,15 @@ class Console(Emulator):
         """
         count = (self.word(self.at["tokens_done"]) - self._read) & 0xFFFF
         if count > N_RECORDS:
-            raise RuntimeError(f"{count} records since the last one read; the ring holds {N_RECORDS}")
+            raise RuntimeError(
+                f"{count} records since the last one read; the ring holds {N_RECORDS}"
+            )
         return count
 
     def record(self) -> Record:
         """Return the next record of the ring buffer."""
         start = self.at["ring"] + self._read % N_RECORDS * RECORD
         self._read = (self._read + 1) & 0xFFFF
-        token, position, chosen, drawn, _, _, *numbers = self.words(start, 60).tolist()
+        token, position, chosen, drawn = self.words(start, 4).tolist()
         logits, probs = self.words(start + 12, 54).reshape(2, 27)
         return Record(token, position, chosen, drawn & 0xFFFF, logits, probs)

@@ -1,10 +1,11 @@
-"""A Super Nintendo in Python: runs a cartridge in a libretro core, reads its memory, holds its pad."""
+"""A Super Nintendo in Python: a libretro core runs a cartridge; we read memory and hold the pad."""
 
 import contextlib
 import logging
 import os
 import struct
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,8 @@ FOLDERS = (  # where Linux, RetroArch and macOS keep cores
     *("~/.config/retroarch/cores", "~/Library/Application Support/RetroArch/cores"),
 )
 HOW = (
-    "`apt-get install libretro-bsnes-mercury-performance` gives one on Debian or Ubuntu, RetroArch's "
-    "core downloader anywhere (bsnes or Snes9x); or open the .sfc in any SNES emulator"
+    "`apt-get install libretro-bsnes-mercury-performance` gives one on Debian or Ubuntu, the core "
+    "downloader of RetroArch anywhere (bsnes, Snes9x); or open the .sfc in any SNES emulator"
 )
 
 
@@ -62,20 +63,25 @@ class Emulator:
             from libretro.drivers import UnformattedLogDriver
         except ImportError as error:
             raise OSError(f"{error}: `pip install libretro.py` lets Python run a core") from None
-        self._held: set[str] = set()
         if pal:  # emulators choose the console by the region in the header
             rom = rom[:0x7FD9] + b"\x02" + rom[0x7FDA:]
-        self._joypad: Any = libretro.JoypadState
+        self._held = held = dict.fromkeys(BUTTONS, False)
+
+        def pad() -> Iterator[Any]:
+            while True:
+                yield libretro.JoypadState(**held)
+
         quiet = logging.getLogger("microgpt.core")
         quiet.disabled = True
-        self._stack = contextlib.ExitStack()
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        stack = contextlib.ExitStack()
+        self._close = weakref.finalize(self, stack.close)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "rom.sfc").write_bytes(rom)
         core_copy = folder / self.core.name  # a core is one console: a second needs a second core
         core_copy.write_bytes(self.core.read_bytes())
         builder = libretro.defaults(str(core_copy)).with_content(str(folder / "rom.sfc"))
-        builder = builder.with_input(self._pad).with_log(UnformattedLogDriver(quiet))
-        self._session = self._stack.enter_context(builder.build())
+        builder = builder.with_input(pad).with_log(UnformattedLogDriver(quiet))
+        self._session = stack.enter_context(builder.build())
         self._session.core.get_system_av_info()  # bsnes chooses its pixel format in here
         memory = self._session.core.get_memory(2)
         assert memory is not None
@@ -89,7 +95,7 @@ class Emulator:
 
     def close(self) -> None:
         """Switch the console off."""
-        self._stack.close()
+        self._close()
 
     def run(self, frames: int = 1) -> None:
         """Let time pass."""
@@ -105,7 +111,7 @@ class Emulator:
         for button in buttons:
             if button not in BUTTONS:
                 raise ValueError(f"the pad has no button {button!r}; it has {', '.join(BUTTONS)}")
-        self._held = set(buttons)
+        self._held.update((button, button in buttons) for button in BUTTONS)
 
     def press(self, *buttons: str, frames: int = 3) -> None:
         """Hold buttons for some frames, then let go for as many."""
@@ -146,10 +152,6 @@ class Emulator:
         frame = np.frombuffer(shot.data, np.uint8).reshape(shot.height, shot.width, 4)
         return frame[:, :: shot.width // 256, :3].copy()  # some cores draw every point twice
 
-    def _pad(self) -> Iterator[Any]:
-        while True:
-            yield self._joypad(**{button: True for button in self._held})
-
 
 def png(image: NDArray[np.uint8], zoom: int = 2) -> bytes:
     """Return an image (height, width, 3) as a PNG file, each point drawn zoom x zoom."""
@@ -163,5 +165,6 @@ def png(image: NDArray[np.uint8], zoom: int = 2) -> bytes:
     rows = b"".join(b"\0" + row.tobytes() for row in image)
     head = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        chunk(*part) for part in ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+        chunk(*part)
+        for part in ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
     )

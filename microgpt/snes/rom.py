@@ -35,10 +35,11 @@ class Cartridge:
 
 GAME = ("main", "inference", "display", "math")
 CARTRIDGES = {
-    "classic": Cartridge("MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic),
+    "classic": Cartridge(
+        "MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic
+    ),
 }
 SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
-
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,16 @@ def check_widths(source: Path) -> None:
     """Raise ValueError if a source changes a register's width other than by the macros of snes.inc.
 
     The flag in the processor and the assembler's belief about it must change together: after `.a16`
-    without `rep`, or without the `.i16` that went with it, the console reads other instructions than
-    were written.
+    without `rep`, or without the `.i16` that goes with it, the console reads other instructions
+    than were written.
     """
     for number, line in enumerate(source.read_text().splitlines(), 1):
-        if found := re.match(r"\s*(?:\w+:)?\s*(rep|sep|\.[ai](?:8|16)|\.smart)\b(?! -)", line, re.I):
+        if found := re.match(
+            r"\s*(?:\w+:)?\s*(rep|sep|\.[ai](?:8|16)|\.smart)\b(?! -)", line, re.I
+        ):
             raise ValueError(
-                f"{source.name}:{number}: `{found[1]}` changes a width that the other side does not "
-                "know of; use the macros a8 a16 i8 i16 ai16, or `routine`"
+                f"{source.name}:{number}: `{found[1]}` changes a width that the other side "
+                "does not know of; use the macros a8 a16 i8 i16 ai16, or `routine`"
             )
 
 

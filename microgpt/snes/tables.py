@@ -1,4 +1,4 @@
-"""What the cartridge holds besides its program: tables, tiles, colours, as the console reads them."""
+"""What a cartridge holds besides its program: tables, weights, tiles, colours."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +44,8 @@ def files() -> dict[str, bytes]:
 def classic(model: Classic) -> dict[str, bytes]:
     """Return the weights as the classic cartridge reads them, by file name.
 
-    A row's bias takes off what linear in vector.asm adds to its sum, and holds the half that rounds.
+    A row's bias takes off what linear in vector.asm adds to its sum, and adds the half that
+    rounds.
     """
     matrices = {name: model.weights[name] for name, _ in model.config.shapes()}
     rows = [w.sum(axis=1) for name, w in matrices.items() if name not in ("wte", "wpe")]
@@ -94,7 +95,7 @@ def palette() -> bytes:
 
 
 def sky(component: int, top: int, bottom: int) -> bytes:
-    """Return an HDMA table for COLDATA: a colour component from top to bottom in steps of 8 lines."""
+    """Return an HDMA table for COLDATA: a component of the colour, changing every 8 lines."""
     values = np.rint(np.linspace(top, bottom, 28)).astype(int)
     return b"".join(bytes([8, component | int(v)]) for v in values) + b"\0"
 
