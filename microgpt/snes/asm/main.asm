@@ -100,6 +100,8 @@ fast:   ai16
         sta TM
         lda #$20
         sta CGADSUB             ; add the fixed colour to the backdrop alone
+        lda #$E0
+        sta COLDATA             ; red, green and blue of it: 0; at power on it may be anything
         ldx #$3200              ; DMA 0 and 1: one byte a time to COLDATA
         stx DMAP
         stx DMAP + $10
