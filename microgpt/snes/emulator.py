@@ -80,7 +80,7 @@ class Emulator:
         core_copy = folder / self.core.name  # a core is one console: a second needs a second core
         core_copy.write_bytes(self.core.read_bytes())
         builder = libretro.defaults(str(core_copy)).with_content(str(folder / "rom.sfc"))
-        builder = builder.with_input(pad).with_log(UnformattedLogDriver(quiet))
+        builder = builder.with_input(pad).with_log(UnformattedLogDriver(quiet)).with_paths(None)
         self._session = stack.enter_context(builder.build())
         self._session.core.get_system_av_info()  # bsnes chooses its pixel format in here
         memory = self._session.core.get_memory(2)
