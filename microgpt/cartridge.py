@@ -18,7 +18,6 @@ from microgpt.tokenizer import Tokenizer
 
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
-REPORTED = 1000  # documents that losses are reported of
 CHECKED = 5  # documents that the cartridge itself reads, in the emulator
 
 
@@ -102,7 +101,6 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
         )
     built, model = rom.make(name, checkpoint.config, checkpoint.state)
     documents, held_out = _documents(checkpoint)
-    documents = documents[:REPORTED]
     cut = Checkpoint(model.config, VOCABULARY, _cut(checkpoint, model.config.block_size))
     console_loss, missing = None, ""
     try:
