@@ -1,0 +1,500 @@
+; The forward pass of the turbo cartridge: gpt() of gpt.py, in the arithmetic of fixed.py's TurboModel.
+
+        .include "turbo.inc"
+        .export logits, attention, residual, hidden, keys, values
+        .export codes, stream, attention_page, sums, hidden_multiples
+        .exportzp token, position, saturations, watched
+
+        .segment "ZEROPAGE"
+token:         .res 2
+position:      .res 2
+saturations:   .res 2           ; codes clamped since power on
+watched:       .res 2           ; not 0: fill attention, residual and hidden for who looks
+
+        .segment "PAGES"        ; each begins a page: there the direct page is fastest
+multiples:     .res 256         ; of the 16 inputs of the matrix at work
+hidden_multiples: .res 4 * 256  ; of mlp_fc2's 64 inputs: most are 0, and were 0 the token before
+attention_page: .res 256
+keys:          .res BLOCK_SIZE * N_EMBD
+values:        .res BLOCK_SIZE * N_EMBD + 1 ; a 16-bit store may touch one byte more
+
+        .segment "BSS"
+codes:         .res 2 * N_EMBD  ; the input of the matrix at work
+first:         .res 2 * N_EMBD  ; the stream before the layer: codes of its norm
+stream:        .res 2 * N_EMBD  ; what norm reads: codes offset by 127
+sums:          .res 2 * N_EMBD  ; rows of mlp_fc2, as far as they are added up
+scores:        .res 16 * BLOCK_SIZE ; four a position
+last:          .res 2           ; 16 * position
+offset:        .res 2           ; PRODUCT_OFFSET * (position + 1)
+total_entry:   .res 2           ; where the chains of additions are entered
+mix_entry:     .res 2
+shift_entry:   .res 2
+residual:      .res 2 * 2 * N_EMBD
+attention:     .res 2 * N_HEAD * BLOCK_SIZE
+hidden:        .res 2 * N_HIDDEN
+logits:        .res 2 * VOCAB_SIZE
+        .export first
+
+        .segment "CODE"
+
+; Forget the tokens seen.
+;   IN        -
+;   OUT       position
+;   CLOBBERS  position
+routine gpt_reset, 16, 16
+        stz position            ; keys and values past it are never read
+        rts
+.endproc
+
+; Read one token; compute what comes next.
+;   IN        token: 0 to 26; position: 0 to BLOCK_SIZE - 1; keys, values: of the positions before
+;   OUT       logits: VOCAB_SIZE numbers in units of logit_unit; keys, values: this position added;
+;             if watched: attention: [head][position], 32512 = 1; residual, hidden: codes
+;   CLOBBERS  A X Y and every variable of the core but token, position and watched
+routine gpt_step, 16, 16
+        phb
+        jsl step | $810000
+        plb
+        rts
+.endproc
+
+        .segment "CODE1"
+
+routine step, 16, 16
+        phk
+        plb
+        call embed
+        ldx #codes
+        call norm
+        ldx #2 * N_EMBD - 2     ; keep the normed embedding: what the layer adds to
+@keep:  lda codes,x
+        sta first,x
+        dex
+        dex
+        bpl @keep
+
+        page multiples
+        ldx #codes
+        call build_multiples
+        lda a:position
+        asl
+        asl
+        asl
+        asl
+        tax                     ; where this position's keys and values begin
+        jsl multiply_qkv | BANK_OF_QKV
+        page attention_page
+        call attend
+        page multiples
+        ldx #codes
+        call build_multiples
+        jsl multiply_wo | BANK_OF_WO
+
+        ldx #codes
+        call norm
+        page multiples
+        ldx #codes
+        call build_multiples
+        jsl multiply_fc1 | BANK_OF_FC1
+        call build_hidden
+        jsl multiply_fc2 | BANK_OF_FC2
+
+        page multiples
+        ldx #codes
+        call build_multiples
+        jsl multiply_lm_head | BANK_OF_LM_HEAD
+        page 0
+        lda watched
+        beq @done
+        ldx #2 * N_EMBD - 2
+@watch: lda first,x
+        sec
+        sbc #128
+        sta residual,x
+        lda codes,x
+        sec
+        sbc #128
+        sta residual + 2 * N_EMBD,x
+        dex
+        dex
+        bpl @watch
+@done:  rtl
+.endproc
+
+; stream = wte[token] + wpe[position], offset by 127. The tables hold it in two parts, both positive.
+;   IN        token, position
+;   OUT       stream
+;   CLOBBERS  A X Y
+routine embed, 16, 16
+        lda a:token
+        asl
+        asl
+        asl
+        asl
+        asl
+        tax
+        lda a:position
+        asl
+        asl
+        asl
+        asl
+        asl
+        tay
+        .repeat ::N_EMBD, i
+            lda wte + 2 * i,x
+            adc wpe + 2 * i,y
+            sta stream + 2 * i
+        .endrepeat
+        rts
+.endproc
+
+; Scale a vector to a mean square of 1. S is a sum of quarters of squares; with S = s / 4^n and s from
+; $4000 to $FFFF, 1 / sqrt(S) is the table's entry for s, shifted right by 7 - n.
+;   IN        stream: codes of x offset by 127
+;   OUT       codes: (x * m + 128) / 256, offset by 128
+;   CLOBBERS  A X Y
+routine norm, 16, 16
+        ldy #0
+        .repeat ::N_EMBD, i
+            lda stream + 2 * i
+            asl
+            tax
+            tya
+            adc squares,x
+            tay
+        .endrepeat
+        tya
+        bne @any
+        inc
+@any:   ldy #7
+@raise: cmp #$4000
+        bcs @found
+        asl
+        asl
+        dey
+        bra @raise
+@found: xba
+        and #$00FF
+        asl
+        tax
+        lda rsqrt - 2 * 64,x    ; the table begins at $40
+@lower: dey
+        bmi @scale
+        lsr
+        bra @lower
+@scale: a8
+        sta M7A
+        xba
+        sta M7A
+        a16
+        .repeat ::N_EMBD, i
+            lda stream + 2 * i
+            sec
+            sbc #127
+            sta M7B             ; the upper byte falls into a register without effect
+            lda MPY             ; 16 bits hold it: |x| * m < 2^15 - 128
+            clc
+            adc #$8080          ; half a unit, and the offset
+            xba
+            and #$00FF
+            sta codes + 2 * i
+        .endrepeat
+        rts
+.endproc
+
+; Write the first 8 multiples of 16 codes into the page under D.
+;   IN        X: address of the codes, 16 bits each; D
+;   OUT       the page under D
+;   CLOBBERS  A
+routine build_multiples, 16, 16
+        .repeat ::N_EMBD, i
+            lda a:2 * i,x
+            sta multiple i, 1
+            asl                 ; leaves the carry clear
+            sta multiple i, 2
+            .repeat 6, k
+                adc multiple i, 1
+                sta multiple i, k + 3
+            .endrepeat
+        .endrepeat
+        rts
+.endproc
+
+; Write the multiples of the hidden units. About 4 of 5 are 0, and most of those were 0 before.
+;   IN        hidden
+;   OUT       hidden_multiples
+;   CLOBBERS  A X D
+routine build_hidden, 16, 16
+        lda #hidden_multiples
+        ldx #hidden
+next_page:
+        tcd
+        .repeat ::N_EMBD, i
+            .scope
+            lda a:2 * i,x
+            beq zero
+            sta multiple i, 1
+            asl
+            sta multiple i, 2
+            .repeat 6, k
+                adc multiple i, 1
+                sta multiple i, k + 3
+            .endrepeat
+            bra next
+zero:       cmp multiple i, 1
+            beq next
+            .repeat 8, k
+                stz multiple i, k + 1
+            .endrepeat
+next:
+            .endscope
+        .endrepeat
+        txa
+        clc
+        adc #2 * N_EMBD
+        tax
+        tdc
+        adc #$0100
+        cmp #hidden_multiples + $0400
+        beq built
+        jmp next_page
+built:  rts
+.endproc
+
+; Mix the values of the positions so far, in each head as much as their keys fit the query. Products
+; are read from a table: a query or an attention weight is the address of a row, a key or a value an
+; offset in it.
+;   IN        q (QUERY_ROWS), keys, values, position; D: attention_page
+;   OUT       codes: offset by 128; if watched: attention
+;   CLOBBERS  A X Y attention_page scores
+routine attend, 16, 16
+        .repeat ::N_HEAD, h
+            stz z:LARGEST + 16 * h
+        .endrepeat
+        lda a:position
+        asl
+        asl
+        asl
+        asl
+        sta last
+        tax
+        i8
+score:  .repeat ::N_HEAD, h
+            .scope
+            ldy keys + 4 * h,x
+            lda (QUERY_ROWS + 64 * h),y
+            clc
+            .repeat 3, i
+                ldy keys + 4 * h + i + 1,x
+                adc (QUERY_ROWS + 64 * h + 16 * i + 16),y
+            .endrepeat
+            sta scores + 2 * h,x
+            cmp z:LARGEST + 16 * h
+            bcc less
+            sta z:LARGEST + 16 * h
+less:
+            .endscope
+        .endrepeat
+        txa
+        sec
+        sbc #16
+        tax
+        bcc scored
+        jmp score
+scored:
+
+        i16
+        ldx last
+weigh:  .repeat ::N_HEAD, h
+            .scope
+            lda z:LARGEST + 16 * h
+            sec
+            sbc scores + 2 * h,x
+            cmp #EXP_COUNT
+            bcs zero
+            asl
+            tay
+            lda exp_rows,y
+            bra store
+zero:       lda #A_ZERO
+store:      sta z:WEIGHT_ROWS + 2 * h,x
+            .endscope
+        .endrepeat
+        txa
+        sec
+        sbc #16
+        tax
+        bcc weighed
+        jmp weigh
+weighed:
+
+        lda a:position
+        inc
+        xba                     ; * 256
+        asl
+        asl
+        asl                     ; * 2048 = PRODUCT_OFFSET, one for each position; 16 make 32768
+        sta offset
+        lda #15
+        sec
+        sbc a:position          ; how many positions the chains below leave out
+        asl
+        adc #total_0
+        sta total_entry
+        lda #15
+        sec
+        sbc a:position
+        sta mix_entry
+        asl
+        asl
+        adc mix_entry
+        adc #mix_0
+        sta mix_entry
+        .repeat ::N_HEAD, h
+            i8
+            ldy #2 * (K_HALF + 1) ; the offset of "times 1"
+            lda #0
+            clc
+            jsr total
+            sec
+            sbc offset
+            i16
+            asl
+            tax
+            lda reciprocals,x
+            sta M7B
+            xba
+            and #$00FF
+            clc
+            adc #shift
+            sta shift_entry
+            lda total_entry
+            clc
+            adc #total_1 - total_0
+            sta total_entry
+            lda a:watched
+            beq :+
+            ldx #2 * BLOCK_SIZE * h
+            ldy #2 * h
+            call show_attention
+:           i8
+            .repeat ::HEAD_DIM, i
+                ldx #i
+                lda #0
+                clc
+                jsr mix
+                jsr scale
+                sta codes + 2 * (4 * h + i)
+            .endrepeat
+            lda mix_entry
+            clc
+            adc #mix_1 - mix_0
+            sta mix_entry
+        .endrepeat
+        i16
+        rts
+
+        .i8
+total:  jmp (total_entry)
+mix:    jmp (mix_entry)
+
+; A = (A - offset) << shift, times the reciprocal, >> 14, rounded; offset by 128
+scale:  sec
+        sbc offset
+        jmp (shift_entry)
+shift:  asl
+        asl
+        asl
+        asl
+        a8
+        sta M7A
+        xba
+        sta M7A
+        a16
+        lda MPY + 1
+        clc
+        adc #(128 << 6) + (1 << 5)
+        asl
+        asl
+        xba
+        and #$00FF
+        rts
+
+; A = sum of attention weights times the number whose offset is Y: entered where position demands
+total_0:
+        .repeat ::BLOCK_SIZE, t
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t)),y
+        .endrepeat
+        rts
+total_1:
+        .repeat ::BLOCK_SIZE, t
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2),y
+        .endrepeat
+        rts
+        .repeat ::BLOCK_SIZE, t
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 4),y
+        .endrepeat
+        rts
+        .repeat ::BLOCK_SIZE, t
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 6),y
+        .endrepeat
+        rts
+
+; A = sum of attention weights times values, in dimension X of a head
+mix_0:
+        .repeat ::BLOCK_SIZE, t
+            ldy values + 16 * (BLOCK_SIZE - 1 - t),x
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t)),y
+        .endrepeat
+        rts
+mix_1:
+        .repeat ::BLOCK_SIZE, t
+            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 4,x
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2),y
+        .endrepeat
+        rts
+        .repeat ::BLOCK_SIZE, t
+            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 8,x
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 4),y
+        .endrepeat
+        rts
+        .repeat ::BLOCK_SIZE, t
+            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 12,x
+            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 6),y
+        .endrepeat
+        rts
+.endproc
+
+; Write a head's attention weights where others may see them.
+;   IN        X: 2 * BLOCK_SIZE * head; Y: 2 * head; M7B: the reciprocal; shift_entry
+;   OUT       attention: ((a * reciprocal) << shift) / 2
+;   CLOBBERS  A X Y
+routine show_attention, 16, 16
+@next:  lda attention_page,y
+        sec
+        sbc #A_ZERO             ; a << 7
+        asl
+        xba
+        a8
+        sta M7A
+        stz M7A
+        a16
+        lda MPY
+        jsr shifted
+        lsr
+        sta attention,x
+        inx
+        inx
+        tya
+        clc
+        adc #16
+        tay
+        cmp last
+        bcc @next
+        cpy last
+        beq @next
+        txa                     ; Y may be 2 to 6 past 16 * position and still be this position
+        rts
+shifted:
+        jmp (shift_entry)
+.endproc

@@ -1,0 +1,235 @@
+"""Write the turbo cartridge's model as a program: each row of each matrix an unrolled sum.
+
+The weights are in the code: `plus 3, 5` adds 5 times input 3, from the table of multiples that
+`build_multiples` (gpt.asm) wrote. `sources` returns the text of what is generated; what is the same
+for every model is written by hand in asm/turbo/.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from microgpt.engines.fixed_turbo import (
+    A_MAX,
+    H_MAX,
+    K_HALF,
+    Q_HALF,
+    RECIPROCAL,
+    Ints,
+    TurboWeights,
+    product_table,
+    rsqrt_table,
+)
+
+MULTIPLES = 8  # of each input, in the table; a level above it takes two additions
+BANKS = {  # where each matrix's program lies: two banks of 32 KB, shared with the game
+    "qkv": "CODE",
+    "wo": "CODE1",
+    "fc1": "CODE1",
+    "fc2": "CODE",
+    "lm_head": "CODE",
+}
+INPUT_MAX = 255
+
+
+def sources(weights: TurboWeights) -> dict[str, str]:
+    """Return the generated sources by file name.
+
+    Raises:
+        ValueError: a row's sum could leave 16 bits.
+    """
+    return {
+        "formats.inc": _formats(weights),
+        "matrices.asm": "\n".join(_matrices(weights)) + "\n",
+        "tables.asm": "\n".join(_tables(weights)) + "\n",
+    }
+
+
+def _formats(weights: TurboWeights) -> str:
+    lines = ["; Formats of this model's codes; written by turbo.py."]
+    lines += [f"SHIFT_{name.upper()} = {shift}" for name, shift in weights.shifts.items()]
+    lines += [f"EXP_COUNT = {len(weights.exp)}"]
+    for name, segment in BANKS.items():
+        lines += [f"BANK_OF_{name.upper()} = ${0x810000 if segment == 'CODE1' else 0x800000:06X}"]
+    return "\n".join(lines) + "\n"
+
+
+def _matrices(weights: TurboWeights) -> Iterator[str]:
+    """Yield the lines of the five routines that multiply."""
+    shifts, levels = weights.shifts, weights.levels
+    yield "; The matrices of the model, each row a program; written by turbo.py."
+    yield '        .include "turbo.inc"'
+
+    def window(code: str, half_range: int) -> int:
+        return (half_range << shifts[code]) + (1 << shifts[code] >> 1)
+
+    yield from _routine("qkv", "q, k and v of the codes: rows of attn_wq, attn_wk, attn_wv")
+    for code, half_range in (("q", Q_HALF), ("k", K_HALF), ("v", K_HALF)):
+        for i, row in enumerate(levels[f"attn_w{code}"]):
+            yield f"; attn_w{code}, row {i}"
+            finish = "q_code" if code == "q" else "kv_code"
+            where = {"q": "", "k": "keys, ", "v": "values, "}[code]
+            tail = "" if code == "q" else f" ::SHIFT_{code.upper()},"
+            lines, wrapped = _row(row, window(code, half_range), finish)
+            yield from lines
+            yield f"        {finish} {where}{i},{tail} {wrapped}"
+    yield from _end()
+
+    offset = -int(weights.stream1.min())
+    yield from _routine("wo", "the stream and what attention adds to it: rows of attn_wo")
+    for i, row in enumerate(levels["attn_wo"]):
+        yield f"; attn_wo, row {i}"
+        yield from (f"        lda first + {2 * i}", "        asl", "        tax")
+        yield "        lda stream1,x"
+        constant = window("x2", 127) - offset
+        lines, wrapped = _row(row, constant, "x2_code", int(np.ptp(weights.stream1)))
+        yield from lines
+        yield f"        x2_code {i}, {wrapped}"
+    yield from _end()
+
+    yield from _routine("fc1", "the hidden units: rows of mlp_fc1")
+    for i, row in enumerate(levels["mlp_fc1"]):
+        yield f"; mlp_fc1, row {i}"
+        lines, _ = _row(row, window("h", 0), "h_code")
+        yield from lines
+        yield f"        h_code {i}"
+    yield from _end()
+
+    yield from _routine("fc2", "the stream and what the hidden units add to it: rows of mlp_fc2")
+    offset, spread = -int(weights.stream2[1:].min()), int(np.ptp(weights.stream2[1:]))
+    for block in range(4):
+        yield f"        page hidden_multiples + ${block:X}00"
+        for i, row in enumerate(levels["mlp_fc2"]):
+            low = int(-row[row < 0].sum()) * H_MAX
+            high = int(row[row > 0].sum()) * H_MAX
+            if spread + low + high > 65535:
+                raise ValueError(f"row {i} of mlp_fc2 can reach {spread + low + high}: not 16 bits")
+            yield f"; mlp_fc2, row {i}, inputs {16 * block} to {16 * block + 15}"
+            if block == 0:
+                yield from (f"        lda stream + {2 * i}", "        asl", "        tax")
+                yield from ("        lda stream2,x", f"        adc #{low}")
+            else:
+                yield from (f"        lda sums + {2 * i}", "        clc")
+            part = row[16 * block : 16 * block + 16]
+            constant = window("x3", 128) - offset - low
+            yield from _terms(part, constant if block == 3 else 0)
+            if block < 3:
+                yield f"        sta sums + {2 * i}"
+            else:
+                bounds = constant, constant + spread + low + high
+                yield f"        x3_code {i}, {_wrapped(bounds[0], bounds[1], f'mlp_fc2 {i}')}"
+    yield from _end()
+
+    yield from _routine("lm_head", "the logits: rows of lm_head")
+    for i, row in enumerate(levels["lm_head"]):
+        yield f"; lm_head, row {i}"
+        low = int(-row[row < 0].sum()) * INPUT_MAX
+        yield from (f"        lda #{low}", "        clc")
+        yield from _terms(row, 0)
+        if not (row < 0).any():
+            yield "        sec"
+        yield f"        sbc #{(low + 128 * int(row.sum())) % 65536}"
+        yield f"        sta logits + {2 * i}"
+    yield from _end()
+
+
+def _routine(name: str, does: str) -> Iterator[str]:
+    yield ""
+    yield f'        .segment "{BANKS[name]}"'
+    yield f"; Compute {does}."
+    yield f"routine multiply_{name}, 16, 16"
+
+
+def _end() -> Iterator[str]:
+    yield "        rtl"
+    yield ".endproc"
+
+
+def _row(
+    row: Ints, constant: int, finish: str, stream: int = 0
+) -> tuple[list[str], int]:
+    """Return the lines that leave sum(row * (code - 128)) + constant, and where negatives begin.
+
+    Where the row starts from the stream (0 to `stream`), that is already in the accumulator and the
+    carry is clear. A sum below zero may borrow once on its way: it is clamped to the lowest anyway.
+    """
+    constant -= 128 * int(row.sum())
+    low = constant - int(-row[row < 0].sum()) * INPUT_MAX
+    high = constant + int(row[row > 0].sum()) * INPUT_MAX + stream
+    wrapped = 32768 if finish == "h_code" else _wrapped(low, high, finish)
+    if finish == "h_code" and (low < -32768 or high > 32767):
+        raise ValueError(f"a row of mlp_fc1 reaches from {low} to {high}: more than 16 bits")
+    if stream:
+        return list(_terms(row, constant)), wrapped
+    if constant >= 0:
+        return [f"        lda #{constant}", "        clc", *_terms(row, 0)], wrapped
+    return ["        lda #0", "        clc", *_terms(row, constant)], wrapped
+
+
+def _wrapped(low: int, high: int, where: str) -> int:
+    """Return a number between the highest sum and the lowest, which is negative and wraps around."""
+    if high >= 65536 + min(low, 0) or high > 65534:
+        raise ValueError(f"a row of {where} reaches from {low} to {high}: more than 16 bits")
+    return (high + 65536 + min(low, 0)) // 2 + 1 if low < 0 else 65535
+
+
+def _terms(row: Ints, constant: int) -> Iterator[str]:
+    """Yield the additions of a row, then its subtractions: so the carry never has to be set twice."""
+    if constant > 0:
+        yield f"        adc #{constant}"
+    for i, level in enumerate(row):
+        for k in _multiples(max(0, int(level))):
+            yield f"        plus {i}, {k}"
+    if constant < 0 or (row < 0).any():
+        yield "        sec"
+    if constant < 0:
+        yield f"        sbc #{-constant}"
+    for i, level in enumerate(row):
+        for k in _multiples(max(0, -int(level))):
+            yield f"        minus {i}, {k}"
+
+
+def _multiples(level: int) -> list[int]:
+    """Return entries of the table that add up to a level.
+
+    >>> _multiples(5), _multiples(13), _multiples(0)
+    ([5], [8, 5], [])
+    """
+    if level > MULTIPLES:
+        return [MULTIPLES, level - MULTIPLES]
+    return [level] if level else []
+
+
+def reciprocals() -> Ints:
+    """Return (16 * A_MAX + 1,): for a sum of attention weights its reciprocal + 256 (4 - shift)."""
+    total = np.arange(16 * A_MAX + 1)
+    shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
+    table = RECIPROCAL // np.maximum(total << shift, 512) + 256 * (4 - shift)
+    return np.where(total < A_MAX, 0, table)
+
+
+def _tables(weights: TurboWeights) -> Iterator[str]:
+    wte_low = int(weights.wte.min())
+    squares = (np.arange(255) - 127) ** 2
+    yield "; The tables of the model; written by turbo.py."
+    yield '        .include "turbo.inc"'
+    yield '        .segment "PRODUCTS"'
+    yield from _table("products", product_table())
+    yield '        .segment "RODATA1"'
+    yield from _table("wte", weights.wte - wte_low)
+    yield from _table("wpe", weights.wpe + 127 + wte_low)
+    yield from _table("squares", (squares + 3) >> 2)
+    yield from _table("rsqrt", rsqrt_table()[64:])
+    yield from _table("exp_rows", 0x8000 + ((Q_HALF + weights.exp) << 7))
+    yield from _table("reciprocals", reciprocals())
+    yield from _table("stream1", weights.stream1 - weights.stream1.min())
+    yield from _table("stream2", weights.stream2[1:] - weights.stream2[1:].min())
+
+
+def _table(name: str, table: Ints) -> Iterator[str]:
+    assert 0 <= table.min() and table.max() < 65536, name
+    yield f"        .export {name}"
+    yield f"{name}:"
+    numbers: Sequence[int] = table.ravel().tolist()
+    for start in range(0, len(numbers), 16):
+        yield "        .word " + ",".join(map(str, numbers[start : start + 16]))
