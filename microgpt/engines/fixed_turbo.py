@@ -17,27 +17,37 @@ bits. Real numbers enter only where tables are made, never where the model runs.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Document, State, check_tokens
+from microgpt.engines.base import Array, Document, State
 
-Ints = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 CONFIG = GPTConfig(n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27)
 LEVEL = 15  # the largest level of a weight: 5 bits hold -15 to 15
-MATRICES = ("attn_wq", "attn_wk", "attn_wv", "attn_wo", "mlp_fc1", "mlp_fc2")
+MATRICES = {  # by the name of their rows in the console's program
+    "q": "layer0.attn_wq",
+    "k": "layer0.attn_wk",
+    "v": "layer0.attn_wv",
+    "wo": "layer0.attn_wo",
+    "fc1": "layer0.mlp_fc1",
+    "fc2": "layer0.mlp_fc2",
+    "lm_head": "lm_head",
+}
 NORM = 31  # units of a normed number: 1.0 is 31, so that sqrt(16) * 31 and rounding stay below 128
-Q_HALF, K_HALF, A_MAX = 64, 32, 63  # q: 7 bits, k and v: 6 bits, attention weights: 6 bits
-PRODUCT_OFFSET = Q_HALF * K_HALF  # makes every entry of the product table positive
+Q_HALF, K_HALF = 64, 32  # q: 7 bits; k and v: 6 bits
+A_MAX = 63  # attention weights, before they are divided by their sum: 6 bits
 H_MAX = 127  # hidden units: 7 bits, so that a row of mlp_fc2 fits 16 bits
-RECIPROCAL = 65024  # 127 * 512: the largest numerator for which o stays within 8 bits
+RECIPROCAL = 127 * 512  # the largest numerator with which a mix of values fits 8 bits
+SHIFTS = {"q": 6, "k": 7, "v": 6, "x2": 6, "h": 4, "x3": 5}  # where calibration begins
 
 
-def rsqrt_table() -> Ints:
+def rsqrt_table() -> Integers:
     """Return T[i] = 512 * NORM * 128 / sqrt(256 i + 128) for i in 64 .. 255, else 0."""
     table = np.zeros(256, dtype=np.int64)
     i = np.arange(64, 256)
@@ -45,220 +55,108 @@ def rsqrt_table() -> Ints:
     return table
 
 
-def product_table() -> Ints:
+def product_table() -> Integers:
     """Return (2 Q_HALF, 2 K_HALF): the product of two codes, offset to be positive."""
     q, k = np.arange(2 * Q_HALF) - Q_HALF, np.arange(2 * K_HALF) - K_HALF
-    return np.outer(q, k) + PRODUCT_OFFSET
+    return np.outer(q, k) + Q_HALF * K_HALF
 
 
 _RSQRT = rsqrt_table()
-_PRODUCT = product_table()
 
 
-def rsqrt(s: Ints) -> Ints:
-    """Return m = 512 * NORM / sqrt(s) for s in 0 .. 65535: shift s up to 14 bits or more, look up."""
+def rsqrt(s: Integers) -> Integers:
+    """Return m = 512 * NORM / sqrt(s) for s in 0 to 65535, by the table for 4^n s in $4000 up."""
     s = np.maximum(s, 1)
     shift = np.zeros_like(s)
     for _ in range(7):
         small = s < 0x4000
         s, shift = np.where(small, s << 2, s), shift + small
-    return _RSQRT[s >> 8] >> (7 - shift)
+    m: Integers = _RSQRT[s >> 8] >> 7 - shift
+    return m
 
 
-def norm(x: Ints) -> Ints:
-    """Return rmsnorm of 8-bit numbers x (..., 16) as codes 0 .. 255: 128 + NORM * x / rms."""
-    s = ((x * x + 3) >> 2).sum(-1, keepdims=True)
-    return ((x * rsqrt(s) + 128) >> 8) + 128
-
-
-@dataclass
-class Saturation:
-    """How often a code was clamped, by the place where it happened."""
-
-    clamped: dict[str, int] = field(default_factory=dict)
-    total: dict[str, int] = field(default_factory=dict)
-
-    def code(self, name: str, r: Ints, shift: int, low: int, high: int) -> Ints:
-        """Return clamp((r + half) >> shift, low, high), counting what was clamped."""
-        code = (r + (1 << shift >> 1)) >> shift
-        self.clamped[name] = self.clamped.get(name, 0) + int(((code < low) | (code > high)).sum())
-        self.total[name] = self.total.get(name, 0) + code.size
-        return np.clip(code, low, high)
+def norm(x: Integers) -> Integers:
+    """Return rmsnorm of 8-bit numbers x (..., 16), in units of 1 / NORM: -127 to 127."""
+    s = (x * x + 3 >> 2).sum(axis=-1, keepdims=True)
+    return x * rsqrt(s) + 128 >> 8
 
 
 @dataclass(frozen=True)
-class TurboWeights:
-    """All that the console holds in ROM, as integers; and what one unit of it means."""
+class Weights:
+    """All that the console holds in ROM, as integers; and what a unit of each is worth."""
 
-    levels: Mapping[str, Ints]  # each matrix by its short name (outputs, inputs), -15 .. 15
-    wte: Ints  # (vocab_size, n_embd)
-    wpe: Ints  # (block_size, n_embd)
+    levels: Mapping[str, Integers]  # each of MATRICES (outputs, inputs), -15 to 15
+    wte: Integers  # (vocab_size, n_embd)
+    wpe: Integers  # (block_size, n_embd)
     shifts: Mapping[str, int]  # of the codes q, k, v, x2, h, x3
-    exp: Ints  # (n,) attention weight of a score that is d below the largest; 0 from n on
-    stream1: Ints  # (256,) code of the first norm -> 16-bit number in the unit of attn_wo's output
-    stream2: Ints  # (256,) code x2 + 128 -> 16-bit number in the unit of mlp_fc2's output
-    steps: Mapping[str, float]  # the real number that one level is worth, by matrix
-    units: Mapping[str, float]  # the real number that one unit of a code is worth
-    logit_unit: float  # nats
+    exp: Integers  # (n,) the attention weight of a score that is d below the largest; 0 from n on
+    stream1: Integers  # (256,) code of the first norm -> the same in units of what attn_wo adds
+    stream2: Integers  # (256,) x2 + 128 -> the same in units of what mlp_fc2 adds
+    units: Mapping[str, float]  # real worth of 1, by the name of the code
 
 
-def step_size(w: Array) -> float:
-    """Return the step that rounds w to levels with the least squared error (Lloyd's iteration)."""
-    largest = float(np.abs(w).max())
-    if largest == 0:
-        return 1.0
-    best = (math.inf, 1.0)
-    for fraction in np.linspace(0.4, 1, 25):
-        step = largest / LEVEL * float(fraction)
-        for _ in range(10):
-            level = to_levels(w, step)
-            step = float((w * level).sum() / (level * level).sum())
-        best = min(best, (float(((w - step * to_levels(w, step)) ** 2).sum()), step))
-    return best[1]
+def step_sizes(state: State) -> dict[str, float]:
+    """Return the steps that round each matrix with the least squared error (Lloyd's iteration)."""
+    return {name: _step_size(np.asarray(state[name], dtype=float)) for name in MATRICES.values()}
 
 
-def to_levels(w: Array, step: float) -> Ints:
-    """Round w to the nearest of -15 .. 15 times step; return those levels."""
-    return np.clip(np.round(w / step), -LEVEL, LEVEL).astype(np.int64)
+def rounded(state: State, steps: Mapping[str, float]) -> dict[str, Array]:
+    """Return a state with each matrix rounded to the levels of its step; the rest as it is."""
+    return {
+        name: array if name not in steps else _levels(array, steps[name]) * steps[name]
+        for name, array in state.items()
+    }
 
 
-def embedding_step(state: State) -> float:
-    """Return the step at which every wte + wpe fits 8 signed bits."""
-    wte, wpe = state["wte"], state["wpe"]
-    return float(np.abs(wte[:, None] + wpe[None]).max()) / 126
-
-
-def quantize(state: State, shifts: Mapping[str, int]) -> TurboWeights:
+def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
     """Turn a float model into the console's integers, with given shifts.
 
     Raises:
-        ValueError: a 16-bit sum could overflow.
+        ValueError: a sum could leave 16 bits.
     """
-    matrices = {name: state[f"layer0.{name}"] for name in MATRICES} | {"lm_head": state["lm_head"]}
-    steps = {name: step_size(w) for name, w in matrices.items()}
-    levels = {name: to_levels(w, steps[name]) for name, w in matrices.items()}
-    e = embedding_step(state)
-    units = {"e": e, "x1": 1 / NORM}
-    for code, name in (("q", "attn_wq"), ("k", "attn_wk"), ("v", "attn_wv")):
-        units[code] = steps[name] / NORM * 2 ** shifts[code]
-    units["o"] = units["v"] * 16384 / RECIPROCAL
-    units["stream1"] = units["o"] * steps["attn_wo"]
-    units["x2"] = units["stream1"] * 2 ** shifts["x2"]
-    units["h"] = steps["mlp_fc1"] / NORM * 2 ** shifts["h"]
-    units["stream2"] = units["h"] * steps["mlp_fc2"]
-    units["x3"] = units["stream2"] * 2 ** shifts["x3"]
+    steps = step_sizes(state)
+    step = {name: steps[parameter] for name, parameter in MATRICES.items()}
+    levels = {name: _levels(state[parameter], step[name]) for name, parameter in MATRICES.items()}
+    e = float(np.abs(state["wte"][:, None] + state["wpe"][None]).max()) / 126 or 1.0
+    units = {"e": e, "x1": 1 / NORM, "h": step["fc1"] / NORM * 2.0 ** shifts["h"]}
+    for code in "qkv":
+        units[code] = step[code] / NORM * 2.0 ** shifts[code]
+    stream1 = units["v"] * 2**14 / RECIPROCAL * step["wo"]
+    stream2 = units["h"] * step["fc2"]
+    units["x2"] = stream1 * 2.0 ** shifts["x2"]
+    units["x3"] = stream2 * 2.0 ** shifts["x3"]
+    units["logits"] = units["x3"] * step["lm_head"]
     nats = units["q"] * units["k"] / math.sqrt(CONFIG.head_dim)
-    d = np.arange(int(math.log(2 * A_MAX) / nats) + 1)
+    distances = np.arange(min(int(math.log(2 * A_MAX) / nats) + 1, 4096))
     codes = np.arange(256) - 128
-    weights = TurboWeights(
+    weights = Weights(
         levels=levels,
-        wte=np.round(state["wte"] / e).astype(np.int64),
-        wpe=np.round(state["wpe"] / e).astype(np.int64),
+        wte=_round(state["wte"] / e),
+        wpe=_round(state["wpe"] / e),
         shifts=dict(shifts),
-        exp=np.round(A_MAX * np.exp(-d * nats)).astype(np.int64),
-        stream1=np.round(codes * units["x1"] / units["stream1"]).astype(np.int64),
-        stream2=np.round(codes * units["x2"] / units["stream2"]).astype(np.int64),
-        steps=steps,
+        exp=_round(A_MAX * np.exp(-distances * nats)),
+        stream1=_round(codes * units["x1"] / stream1),
+        stream2=_round(codes * units["x2"] / stream2),
         units=units,
-        logit_unit=units["x3"] * steps["lm_head"],
     )
-    for stream, name, code, largest in (
-        ("stream1", "attn_wo", "x2", 128),
-        ("stream2", "mlp_fc2", "x3", H_MAX),
-    ):
-        table: Ints = getattr(weights, stream)
-        spread = np.ptp(table) + np.abs(levels[name]).sum(1).max() * largest * (2 - (largest == H_MAX))
-        if spread + 256 * 2 ** shifts[code] > 65535:
-            raise ValueError(
-                f"a row of {name} can span {spread}, past 16 bits; train with quantization"
-            )
+    _check_range(weights)
     return weights
 
 
-class TurboModel:
-    """Runs TurboWeights, exactly as the console does."""
+def calibrate(state: State, documents: Sequence[Document]) -> Weights:
+    """Quantize with the shifts that lose least on documents, which should be of training.
 
-    def __init__(self, weights: TurboWeights) -> None:
-        self.config, self.weights = CONFIG, weights
-        self.saturation = Saturation()
-        self.reset()
-
-    def reset(self) -> None:
-        self._tokens: list[int] = []
-
-    def step(self, token_id: int) -> Array:
-        check_tokens(self.config, [token_id])
-        if len(self._tokens) >= self.config.block_size:
-            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
-        self._tokens.append(token_id)
-        return self.logits(np.array([self._tokens]))[0, -1] * self.weights.logit_unit
-
-    def logits(self, tokens: Ints) -> Ints:
-        """Return the logits (B, T, vocab_size) of tokens (B, T), in units of logit_unit."""
-        return self.trace(tokens)["logits"]
-
-    def trace(self, tokens: Ints) -> dict[str, Ints]:
-        """Return every code on the way from tokens (B, T) to logits, by its name; (B, T, ...)."""
-        w, c = self.weights, self.config
-        code = self.saturation.code
-        batch, count = tokens.shape
-        heads = (batch, count, c.n_head, c.head_dim)
-
-        def matvec(name: str, x: Ints) -> Ints:
-            return x @ w.levels[name].T
-
-        e = w.wte[tokens] + w.wpe[:count]                                    # (B, T, n_embd)
-        x1 = norm(e)
-        y = x1 - 128
-        q = code("q", matvec("attn_wq", y), w.shifts["q"], -Q_HALF, Q_HALF - 1).reshape(heads)
-        k = code("k", matvec("attn_wk", y), w.shifts["k"], -K_HALF, K_HALF - 1).reshape(heads)
-        v = code("v", matvec("attn_wv", y), w.shifts["v"], -K_HALF, K_HALF - 1).reshape(heads)
-        scores = np.einsum("bthd,bshd->bhts", q, k)
-        past = np.tril(np.ones((count, count), dtype=bool))
-        scores = np.where(past, scores, -(1 << 20))
-        d = scores.max(-1, keepdims=True) - scores
-        table = np.append(w.exp, 0)
-        a = table[np.minimum(d, len(w.exp))]                                 # (B, n_head, T, T)
-        mix = np.einsum("bhts,bshd->bthd", a, v)
-        total = a.sum(-1).transpose(0, 2, 1)[..., None]                      # (B, T, n_head, 1)
-        shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
-        o = ((mix << shift) * (RECIPROCAL // (total << shift)) + 8192) >> 14
-        o = o.reshape(batch, count, c.n_embd)
-        x2 = code("x2", w.stream1[x1] + matvec("attn_wo", o), w.shifts["x2"], -127, 127)
-        h = code("h", matvec("mlp_fc1", norm(x2) - 128), w.shifts["h"], 0, H_MAX)
-        x3 = code("x3", w.stream2[x2 + 128] + matvec("mlp_fc2", h), w.shifts["x3"], -128, 127)
-        return {
-            "e": e, "x1": x1, "q": q, "k": k, "v": v, "scores": scores, "a": a, "o": o,
-            "x2": x2, "h": h, "x3": x3, "logits": matvec("lm_head", x3),
-        }
-
-
-def held_out(weights: TurboWeights, documents: Sequence[Document]) -> tuple[float, Saturation]:
-    """Return the mean loss over documents (nats/token, averaged by document) and what was clamped."""
-    model = TurboModel(weights)
-    size = model.config.block_size
-    lengths = np.array([min(len(tokens) - 1, size) for tokens in documents])
-    padded = np.full((len(documents), size + 1), model.config.vocab_size - 1)
-    for row, tokens in zip(padded, documents, strict=True):
-        row[: min(len(tokens), size + 1)] = tokens[: size + 1]
-    z = model.logits(padded[:, :-1]) * weights.logit_unit
-    z -= z.max(-1, keepdims=True)
-    log_probs = z - np.log(np.exp(z).sum(-1, keepdims=True))
-    surprise = -np.take_along_axis(log_probs, padded[:, 1:, None], -1)[..., 0]
-    surprise *= np.arange(size) < lengths[:, None]
-    return float((surprise.sum(1) / lengths).mean()), model.saturation
-
-
-def calibrate(state: State, documents: Sequence[Document]) -> TurboWeights:
-    """Choose the shifts that give the least loss on documents, one after another; quantize so."""
-    shifts = {"q": 6, "k": 7, "v": 6, "x2": 6, "h": 5, "x3": 6}
+    Raises:
+        ValueError: a sum could leave 16 bits.
+    """
+    shifts = dict(SHIFTS)
     losses: dict[tuple[int, ...], float] = {}
 
-    def loss(shifts: Mapping[str, int]) -> float:
+    def lost(shifts: Mapping[str, int]) -> float:
         key = tuple(shifts.values())
         if key not in losses:
             try:
-                losses[key] = held_out(quantize(state, shifts), documents)[0]
+                losses[key] = Turbo(quantize(state, shifts)).loss(documents)
             except ValueError:
                 losses[key] = math.inf
         return losses[key]
@@ -267,6 +165,107 @@ def calibrate(state: State, documents: Sequence[Document]) -> TurboWeights:
     while before != shifts:
         before = dict(shifts)
         for name in shifts:
-            options = [shifts | {name: shifts[name] + by} for by in (0, -1, 1)]
-            shifts = min(options, key=loss)
+            tries = [shifts | {name: shifts[name] + by} for by in (0, -1, 1)]
+            shifts = min((t for t in tries if 2 <= t[name] <= 8), key=lost)
     return quantize(state, shifts)
+
+
+class Turbo:
+    """The arithmetic of the turbo cartridge; an IntegerModel, as fixed.py describes it."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.config, self.weights, self.saturations = CONFIG, weights, 0
+        units = weights.units
+        self.units: Mapping[str, Array] = {
+            "logits": np.array(units["logits"]),
+            "residual": np.array([[units["x1"]], [units["x3"]]]),
+            "hidden": np.array(units["h"]),
+        }
+
+    def begin(self, batch: int) -> list[Integers]:
+        """Return an empty KV cache: codes (B, 0, n_head, head_dim) of keys and of values."""
+        return [np.zeros((batch, 0, CONFIG.n_head, CONFIG.head_dim), np.int64)] * 2
+
+    def forward(self, tokens: Integers, position: int, cache: list[Integers]) -> dict[str, Any]:
+        """Read one token of each document (B,), as IntegerModel.forward."""
+        w, heads = self.weights, (-1, CONFIG.n_head, CONFIG.head_dim)
+        x1 = norm(w.wte[tokens] + w.wpe[position])  # (B, n_embd)
+        q = self._code("q", x1 @ w.levels["q"].T, -Q_HALF, Q_HALF - 1).reshape(heads)
+        for i, name in enumerate("kv"):
+            code = self._code(name, x1 @ w.levels[name].T, -K_HALF, K_HALF - 1)
+            cache[i] = np.concatenate([cache[i], code.reshape(heads)[:, None]], axis=1)
+        keys, values = cache
+        scores = np.einsum("bhd,bthd->bht", q, keys)
+        d = scores.max(axis=-1, keepdims=True) - scores
+        a = np.append(w.exp, 0)[np.minimum(d, len(w.exp))]  # (B, n_head, T)
+        total = a.sum(axis=-1, keepdims=True)
+        shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
+        reciprocal = RECIPROCAL // (total << shift)
+        mix = np.einsum("bht,bthd->bhd", a, values)
+        o = ((mix << shift) * reciprocal + (1 << 13) >> 14).reshape(x1.shape)
+        x2 = self._code("x2", w.stream1[x1 + 128] + o @ w.levels["wo"].T, -127, 127)
+        h = self._code("h", np.maximum(norm(x2) @ w.levels["fc1"].T, 0), 0, H_MAX)
+        x3 = self._code("x3", w.stream2[x2 + 128] + h @ w.levels["fc2"].T, -128, 127)
+        return {
+            "logits": x3 @ w.levels["lm_head"].T,
+            "attention": ((a * reciprocal << shift) >> 1)[:, None],
+            "residual": np.stack([x1, x3], axis=1),
+            "hidden": h[:, None],
+        }
+
+    def loss(self, documents: Sequence[Document]) -> float:
+        """Return the loss of documents (nats/token), each cut to block_size + 1 tokens."""
+        lengths = np.array([min(len(tokens) - 1, CONFIG.block_size) for tokens in documents])
+        padded = np.zeros((len(documents), int(lengths.max()) + 1), np.int64)
+        for row, tokens in zip(padded, documents, strict=True):
+            row[: min(len(tokens), len(row))] = tokens[: len(row)]
+        cache, sums = self.begin(len(documents)), np.zeros(len(documents))
+        for t in range(padded.shape[1] - 1):
+            logits = self.forward(padded[:, t], t, cache)["logits"] * self.units["logits"]
+            surprise = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
+            surprise += logits.max(axis=1) - logits[np.arange(len(logits)), padded[:, t + 1]]
+            sums += np.where(t < lengths, surprise, 0)
+        return float((sums / lengths).mean())
+
+    def _code(self, name: str, r: Integers, low: int, high: int) -> Integers:
+        shift = self.weights.shifts[name]
+        code = r + (1 << shift >> 1) >> shift
+        self.saturations += int(((code < low) | (code > high)).sum())
+        clipped: Integers = np.clip(code, low, high)
+        return clipped
+
+
+def _step_size(w: Array) -> float:
+    largest = float(np.abs(w).max()) or 1.0
+    best = math.inf, 1.0
+    for fraction in np.linspace(0.4, 1, 25):
+        step = largest / LEVEL * float(fraction)
+        for _ in range(10):
+            levels = _levels(w, step)
+            step = float((w * levels).sum() / max(1, (levels * levels).sum())) or step
+        error = float(((w - step * _levels(w, step)) ** 2).sum())
+        best = min(best, (error, step))
+    return best[1]
+
+
+def _levels(w: Array, step: float) -> Integers:
+    return np.clip(_round(w / step), -LEVEL, LEVEL)
+
+
+def _round(x: Array) -> Integers:
+    return np.rint(x).astype(np.int64)
+
+
+def _check_range(weights: Weights) -> None:
+    """Raise ValueError if a row that starts from the stream could leave 16 bits."""
+    for stream, name, code, largest in (
+        (weights.stream1, "wo", "x2", 255),
+        (weights.stream2, "fc2", "x3", H_MAX),
+    ):
+        row = int(np.abs(weights.levels[name]).sum(axis=1).max())
+        span = int(np.ptp(stream)) + row * largest + (256 << weights.shifts[code])
+        if span > 65535:
+            raise ValueError(
+                f"a row of {MATRICES[name]} spans {span}, and 16 bits hold 65535; "
+                "train with smaller weights, or quantization-aware"
+            )

@@ -12,7 +12,8 @@ from typing import Any
 from microgpt.config import GPTConfig
 from microgpt.engines.base import State
 from microgpt.engines.fixed import Classic, IntegerModel
-from microgpt.snes import tables
+from microgpt.engines.fixed_turbo import Turbo
+from microgpt.snes import tables, turbo
 
 ASM = tables.ASM
 CC65 = (
@@ -38,6 +39,7 @@ CARTRIDGES = {
     "classic": Cartridge(
         "MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic
     ),
+    "turbo": Cartridge("MICROGPT TURBO", 16, 64, (*GAME, "turbo/gpt"), Turbo, turbo.files),
 }
 SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
 

@@ -15,8 +15,8 @@ from microgpt.engines.fixed_turbo import (
     K_HALF,
     Q_HALF,
     RECIPROCAL,
-    Ints,
-    TurboWeights,
+    Integers,
+    Weights,
     product_table,
     rsqrt_table,
 )
@@ -32,7 +32,7 @@ BANKS = {  # where each matrix's program lies: two banks of 32 KB, shared with t
 INPUT_MAX = 255
 
 
-def sources(weights: TurboWeights) -> dict[str, str]:
+def sources(weights: Weights) -> dict[str, str]:
     """Return the generated sources by file name.
 
     Raises:
@@ -45,7 +45,7 @@ def sources(weights: TurboWeights) -> dict[str, str]:
     }
 
 
-def _formats(weights: TurboWeights) -> str:
+def _formats(weights: Weights) -> str:
     lines = ["; Formats of this model's codes; written by turbo.py."]
     lines += [f"SHIFT_{name.upper()} = {shift}" for name, shift in weights.shifts.items()]
     lines += [f"EXP_COUNT = {len(weights.exp)}"]
@@ -54,18 +54,18 @@ def _formats(weights: TurboWeights) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _matrices(weights: TurboWeights) -> Iterator[str]:
+def _matrices(weights: Weights) -> Iterator[str]:
     """Yield the lines of the five routines that multiply."""
     shifts, levels = weights.shifts, weights.levels
     yield "; The matrices of the model, each row a program; written by turbo.py."
-    yield '        .include "turbo.inc"'
+    yield '        .include "turbo/turbo.inc"'
 
     def window(code: str, half_range: int) -> int:
         return (half_range << shifts[code]) + (1 << shifts[code] >> 1)
 
     yield from _routine("qkv", "q, k and v of the codes: rows of attn_wq, attn_wk, attn_wv")
     for code, half_range in (("q", Q_HALF), ("k", K_HALF), ("v", K_HALF)):
-        for i, row in enumerate(levels[f"attn_w{code}"]):
+        for i, row in enumerate(levels[code]):
             yield f"; attn_w{code}, row {i}"
             finish = "q_code" if code == "q" else "kv_code"
             where = {"q": "", "k": "keys, ", "v": "values, "}[code]
@@ -77,7 +77,7 @@ def _matrices(weights: TurboWeights) -> Iterator[str]:
 
     offset = -int(weights.stream1.min())
     yield from _routine("wo", "the stream and what attention adds to it: rows of attn_wo")
-    for i, row in enumerate(levels["attn_wo"]):
+    for i, row in enumerate(levels["wo"]):
         yield f"; attn_wo, row {i}"
         yield from (f"        lda first + {2 * i}", "        asl", "        tax")
         yield "        lda stream1,x"
@@ -88,7 +88,7 @@ def _matrices(weights: TurboWeights) -> Iterator[str]:
     yield from _end()
 
     yield from _routine("fc1", "the hidden units: rows of mlp_fc1")
-    for i, row in enumerate(levels["mlp_fc1"]):
+    for i, row in enumerate(levels["fc1"]):
         yield f"; mlp_fc1, row {i}"
         lines, _ = _row(row, window("h", 0), "h_code")
         yield from lines
@@ -99,7 +99,7 @@ def _matrices(weights: TurboWeights) -> Iterator[str]:
     offset, spread = -int(weights.stream2[1:].min()), int(np.ptp(weights.stream2[1:]))
     for block in range(4):
         yield f"        page hidden_multiples + ${block:X}00"
-        for i, row in enumerate(levels["mlp_fc2"]):
+        for i, row in enumerate(levels["fc2"]):
             low = int(-row[row < 0].sum()) * H_MAX
             high = int(row[row > 0].sum()) * H_MAX
             if spread + low + high > 65535:
@@ -145,9 +145,7 @@ def _end() -> Iterator[str]:
     yield ".endproc"
 
 
-def _row(
-    row: Ints, constant: int, finish: str, stream: int = 0
-) -> tuple[list[str], int]:
+def _row(row: Integers, constant: int, finish: str, stream: int = 0) -> tuple[list[str], int]:
     """Return the lines that leave sum(row * (code - 128)) + constant, and where negatives begin.
 
     Where the row starts from the stream (0 to `stream`), that is already in the accumulator and the
@@ -167,14 +165,14 @@ def _row(
 
 
 def _wrapped(low: int, high: int, where: str) -> int:
-    """Return a number between the highest sum and the lowest, which is negative and wraps around."""
+    """Return a number above the highest sum and below the lowest, negative and so wrapped around."""
     if high >= 65536 + min(low, 0) or high > 65534:
         raise ValueError(f"a row of {where} reaches from {low} to {high}: more than 16 bits")
     return (high + 65536 + min(low, 0)) // 2 + 1 if low < 0 else 65535
 
 
-def _terms(row: Ints, constant: int) -> Iterator[str]:
-    """Yield the additions of a row, then its subtractions: so the carry never has to be set twice."""
+def _terms(row: Integers, constant: int) -> Iterator[str]:
+    """Yield a row's additions, then its subtractions: so the carry is set but once."""
     if constant > 0:
         yield f"        adc #{constant}"
     for i, level in enumerate(row):
@@ -200,7 +198,7 @@ def _multiples(level: int) -> list[int]:
     return [level] if level else []
 
 
-def reciprocals() -> Ints:
+def reciprocals() -> Integers:
     """Return (16 * A_MAX + 1,): for a sum of attention weights its reciprocal + 256 (4 - shift)."""
     total = np.arange(16 * A_MAX + 1)
     shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
@@ -208,11 +206,11 @@ def reciprocals() -> Ints:
     return np.where(total < A_MAX, 0, table)
 
 
-def _tables(weights: TurboWeights) -> Iterator[str]:
+def _tables(weights: Weights) -> Iterator[str]:
     wte_low = int(weights.wte.min())
     squares = (np.arange(255) - 127) ** 2
     yield "; The tables of the model; written by turbo.py."
-    yield '        .include "turbo.inc"'
+    yield '        .include "turbo/turbo.inc"'
     yield '        .segment "PRODUCTS"'
     yield from _table("products", product_table())
     yield '        .segment "RODATA1"'
@@ -226,8 +224,8 @@ def _tables(weights: TurboWeights) -> Iterator[str]:
     yield from _table("stream2", weights.stream2[1:] - weights.stream2[1:].min())
 
 
-def _table(name: str, table: Ints) -> Iterator[str]:
-    assert 0 <= table.min() and table.max() < 65536, name
+def _table(name: str, table: Integers) -> Iterator[str]:
+    assert ((table >= 0) & (table < 65536)).all(), name
     yield f"        .export {name}"
     yield f"{name}:"
     numbers: Sequence[int] = table.ravel().tolist()

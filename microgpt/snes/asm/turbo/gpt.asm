@@ -1,6 +1,6 @@
 ; The forward pass of the turbo cartridge: gpt() of gpt.py, in the arithmetic of fixed.py's TurboModel.
 
-        .include "turbo.inc"
+        .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values
         .export codes, stream, attention_page, sums, hidden_multiples
         .exportzp token, position, saturations, watched
@@ -355,7 +355,7 @@ weighed:
             ldy #2 * (K_HALF + 1) ; the offset of "times 1"
             lda #0
             clc
-            jsr total
+            call total
             sec
             sbc offset
             i16
@@ -366,7 +366,7 @@ weighed:
             xba
             and #$00FF
             clc
-            adc #shift
+            adc #shift_4
             sta shift_entry
             lda total_entry
             clc
@@ -382,8 +382,8 @@ weighed:
                 ldx #i
                 lda #0
                 clc
-                jsr mix
-                jsr scale
+                call mix
+                call divide_mix
                 sta codes + 2 * (4 * h + i)
             .endrepeat
             lda mix_entry
@@ -393,16 +393,51 @@ weighed:
         .endrepeat
         i16
         rts
+.endproc
 
-        .i8
-total:  jmp (total_entry)
-mix:    jmp (mix_entry)
+; Enter the chain of a head's attention weights where the position demands.
+;   IN        A: 0; carry: clear; Y: offset of an entry of products; total_entry; D: attention_page
+;   OUT       A: the sum over the positions of attention weight times that entry's number
+;   CLOBBERS  -
+routine total, 16, 8
+        jmp (total_entry)
+        .repeat ::N_HEAD, h
+            .ident(.sprintf("total_%d", h)):
+            .repeat ::BLOCK_SIZE, t
+                adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2 * h),y
+            .endrepeat
+            rts
+        .endrepeat
+        .export total_0, total_1
+.endproc
 
-; A = (A - offset) << shift, times the reciprocal, >> 14, rounded; offset by 128
-scale:  sec
+; Enter the chain of a head's attention weights and values where the position demands.
+;   IN        A: 0; carry: clear; X: a dimension of the head; mix_entry; values; D: attention_page
+;   OUT       A: the sum over the positions of attention weight times value
+;   CLOBBERS  Y
+routine mix, 16, 8
+        jmp (mix_entry)
+        .repeat ::N_HEAD, h
+            .ident(.sprintf("mix_%d", h)):
+            .repeat ::BLOCK_SIZE, t
+                ldy values + 16 * (BLOCK_SIZE - 1 - t) + HEAD_DIM * h,x
+                adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2 * h),y
+            .endrepeat
+            rts
+        .endrepeat
+        .export mix_0, mix_1
+.endproc
+
+; Divide a mix by the sum of its weights.
+;   IN        A: the mix, larger by offset; M7B: the reciprocal; shift_entry
+;   OUT       A: ((mix << shift) * reciprocal + 2^13) >> 14, a code offset by 128
+;   CLOBBERS  -
+routine divide_mix, 16, 8
+        sec
         sbc offset
         jmp (shift_entry)
-shift:  asl
+shift_4:
+        asl
         asl
         asl
         asl
@@ -419,50 +454,7 @@ shift:  asl
         xba
         and #$00FF
         rts
-
-; A = sum of attention weights times the number whose offset is Y: entered where position demands
-total_0:
-        .repeat ::BLOCK_SIZE, t
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t)),y
-        .endrepeat
-        rts
-total_1:
-        .repeat ::BLOCK_SIZE, t
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2),y
-        .endrepeat
-        rts
-        .repeat ::BLOCK_SIZE, t
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 4),y
-        .endrepeat
-        rts
-        .repeat ::BLOCK_SIZE, t
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 6),y
-        .endrepeat
-        rts
-
-; A = sum of attention weights times values, in dimension X of a head
-mix_0:
-        .repeat ::BLOCK_SIZE, t
-            ldy values + 16 * (BLOCK_SIZE - 1 - t),x
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t)),y
-        .endrepeat
-        rts
-mix_1:
-        .repeat ::BLOCK_SIZE, t
-            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 4,x
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2),y
-        .endrepeat
-        rts
-        .repeat ::BLOCK_SIZE, t
-            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 8,x
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 4),y
-        .endrepeat
-        rts
-        .repeat ::BLOCK_SIZE, t
-            ldy values + 16 * (BLOCK_SIZE - 1 - t) + 12,x
-            adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 6),y
-        .endrepeat
-        rts
+        .export shift_4
 .endproc
 
 ; Write a head's attention weights where others may see them.
@@ -480,7 +472,15 @@ routine show_attention, 16, 16
         stz M7A
         a16
         lda MPY
-        jsr shifted
+        phy
+        ldy shift_entry
+@shift: cpy #shift_4 + 4
+        beq @shifted
+        asl
+        iny
+        bra @shift
+@shifted:
+        ply
         lsr
         sta attention,x
         inx
@@ -489,12 +489,9 @@ routine show_attention, 16, 16
         clc
         adc #16
         tay
+        and #$FFF0
         cmp last
         bcc @next
-        cpy last
         beq @next
-        txa                     ; Y may be 2 to 6 past 16 * position and still be this position
         rts
-shifted:
-        jmp (shift_entry)
 .endproc
