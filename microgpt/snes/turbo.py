@@ -13,6 +13,7 @@ from microgpt.engines.fixed_turbo import (
     A_MAX,
     H_MAX,
     K_HALF,
+    LEVEL,
     Q_HALF,
     RECIPROCAL,
     Integers,
@@ -25,7 +26,7 @@ MULTIPLES = 8  # of each input, in the table; a level above it takes two additio
 BANKS = {  # where each matrix's program lies: two banks of 32 KB, shared with the game
     "qkv": "CODE",
     "wo": "CODE1",
-    "fc1": "CODE1",
+    "fc1": "CODE",
     "fc2": "CODE",
     "lm_head": "CODE",
 }
@@ -95,29 +96,26 @@ def _matrices(weights: Weights) -> Iterator[str]:
         yield f"        h_code {i}"
     yield from _end()
 
-    yield from _routine("fc2", "the stream and what the hidden units add to it: rows of mlp_fc2")
+    yield from _routine("fc2", "the stream and what the hidden units add to it: mlp_fc2, by columns")
     offset, spread = -int(weights.stream2[1:].min()), int(np.ptp(weights.stream2[1:]))
-    for block in range(4):
-        yield f"        page hidden_multiples + ${block:X}00"
-        for i, row in enumerate(levels["fc2"]):
-            low = int(-row[row < 0].sum()) * H_MAX
-            high = int(row[row > 0].sum()) * H_MAX
-            if spread + low + high > 65535:
-                raise ValueError(f"row {i} of mlp_fc2 can reach {spread + low + high}: not 16 bits")
-            yield f"; mlp_fc2, row {i}, inputs {16 * block} to {16 * block + 15}"
-            if block == 0:
-                yield from (f"        lda stream + {2 * i}", "        asl", "        tax")
-                yield from ("        lda stream2,x", f"        adc #{low}")
-            else:
-                yield from (f"        lda sums + {2 * i}", "        clc")
-            part = row[16 * block : 16 * block + 16]
-            constant = window("x3", 128) - offset - low
-            yield from _terms(part, constant if block == 3 else 0)
-            if block < 3:
-                yield f"        sta sums + {2 * i}"
-            else:
-                bounds = constant, constant + spread + low + high
-                yield f"        x3_code {i}, {_wrapped(bounds[0], bounds[1], f'mlp_fc2 {i}')}"
+    lows = [int(-row[row < 0].sum()) * H_MAX for row in levels["fc2"]]
+    for i, low in enumerate(lows):
+        yield from (f"        lda stream + {2 * i}", "        asl", "        tax")
+        yield from ("        lda stream2,x", f"        adc #{low}", f"        sta z:{2 * i}")
+    for j, column in enumerate(levels["fc2"].T):
+        yield f"; mlp_fc2, column {j}"
+        yield from (f"        ldx hidden + {2 * j}", f"        beq column_{j + 1}", "        clc")
+        for i in np.flatnonzero(column > 0):
+            yield f"        more {i}, {column[i]}"
+        yield "        sec"
+        for i in np.flatnonzero(column < 0):
+            yield f"        less {i}, {-column[i]}"
+        yield f"column_{j + 1}:"
+    for i, (row, low) in enumerate(zip(levels["fc2"], lows, strict=True)):
+        constant = window("x3", 128) - offset - low
+        wrapped = _wrapped(constant, constant + spread + int(np.abs(row).sum()) * H_MAX, "mlp_fc2")
+        yield from (f"        lda z:{2 * i}", *_constant(constant))
+        yield f"        x3_code {i}, {wrapped}"
     yield from _end()
 
     yield from _routine("lm_head", "the logits: rows of lm_head")
@@ -187,6 +185,12 @@ def _terms(row: Integers, constant: int) -> Iterator[str]:
             yield f"        minus {i}, {k}"
 
 
+def _constant(constant: int) -> list[str]:
+    if constant < 0:
+        return ["        sec", f"        sbc #{-constant}"]
+    return ["        clc", f"        adc #{constant}"]
+
+
 def _multiples(level: int) -> list[int]:
     """Return entries of the table that add up to a level.
 
@@ -220,6 +224,7 @@ def _tables(weights: Weights) -> Iterator[str]:
     yield from _table("rsqrt", rsqrt_table()[64:])
     yield from _table("exp_rows", 0x8000 + ((Q_HALF + weights.exp) << 7))
     yield from _table("reciprocals", reciprocals())
+    yield from _table("times_h", np.outer(np.arange(1, LEVEL + 1), np.arange(H_MAX + 1)))
     yield from _table("stream1", weights.stream1 - weights.stream1.min())
     yield from _table("stream2", weights.stream2[1:] - weights.stream2[1:].min())
 

@@ -2,7 +2,7 @@
 
         .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values
-        .export codes, stream, attention_page, sums, hidden_multiples
+        .export codes, stream, attention_page
         .exportzp token, position, saturations, watched
 
         .segment "ZEROPAGE"
@@ -13,7 +13,6 @@ watched:       .res 2           ; not 0: fill attention, residual and hidden for
 
         .segment "PAGES"        ; each begins a page: there the direct page is fastest
 multiples:     .res 256         ; of the 16 inputs of the matrix at work
-hidden_multiples: .res 4 * 256  ; of mlp_fc2's 64 inputs: most are 0, and were 0 the token before
 attention_page: .res 256
 keys:          .res BLOCK_SIZE * N_EMBD
 values:        .res BLOCK_SIZE * N_EMBD + 1 ; a 16-bit store may touch one byte more
@@ -22,7 +21,6 @@ values:        .res BLOCK_SIZE * N_EMBD + 1 ; a 16-bit store may touch one byte 
 codes:         .res 2 * N_EMBD  ; the input of the matrix at work
 first:         .res 2 * N_EMBD  ; the stream before the layer: codes of its norm
 stream:        .res 2 * N_EMBD  ; what norm reads: codes offset by 127
-sums:          .res 2 * N_EMBD  ; rows of mlp_fc2, as far as they are added up
 scores:        .res 16 * BLOCK_SIZE ; four a position
 last:          .res 2           ; 16 * position
 offset:        .res 2           ; PRODUCT_OFFSET * (position + 1)
@@ -96,7 +94,6 @@ routine step, 16, 16
         ldx #codes
         call build_multiples
         jsl multiply_fc1 | BANK_OF_FC1
-        call build_hidden
         jsl multiply_fc2 | BANK_OF_FC2
 
         page multiples
@@ -118,6 +115,11 @@ routine step, 16, 16
         dex
         dex
         bpl @watch
+        ldx #2 * N_HIDDEN - 2
+@half:  lsr hidden,x
+        dex
+        dex
+        bpl @half
 @done:  rtl
 .endproc
 
@@ -220,47 +222,6 @@ routine build_multiples, 16, 16
         rts
 .endproc
 
-; Write the multiples of the hidden units. About 4 of 5 are 0, and most of those were 0 before.
-;   IN        hidden
-;   OUT       hidden_multiples
-;   CLOBBERS  A X D
-routine build_hidden, 16, 16
-        lda #hidden_multiples
-        ldx #hidden
-next_page:
-        tcd
-        .repeat ::N_EMBD, i
-            .scope
-            lda a:2 * i,x
-            beq zero
-            sta multiple i, 1
-            asl
-            sta multiple i, 2
-            .repeat 6, k
-                adc multiple i, 1
-                sta multiple i, k + 3
-            .endrepeat
-            bra next
-zero:       cmp multiple i, 1
-            beq next
-            .repeat 8, k
-                stz multiple i, k + 1
-            .endrepeat
-next:
-            .endscope
-        .endrepeat
-        txa
-        clc
-        adc #2 * N_EMBD
-        tax
-        tdc
-        adc #$0100
-        cmp #hidden_multiples + $0400
-        beq built
-        jmp next_page
-built:  rts
-.endproc
-
 ; Mix the values of the positions so far, in each head as much as their keys fit the query. Products
 ; are read from a table: a query or an attention weight is the address of a row, a key or a value an
 ; offset in it.
@@ -290,9 +251,9 @@ score:  .repeat ::N_HEAD, h
             .endrepeat
             sta scores + 2 * h,x
             cmp z:LARGEST + 16 * h
-            bcc less
+            bcc smaller
             sta z:LARGEST + 16 * h
-less:
+smaller:
             .endscope
         .endrepeat
         txa
