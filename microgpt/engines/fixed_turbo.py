@@ -16,15 +16,18 @@ bits. Real numbers enter only where tables are made, never where the model runs.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Document, State
+from microgpt.dataset import load
+from microgpt.engines.base import Array, State
+from microgpt.tokenizer import Tokenizer
 
 Integers = NDArray[np.int64]
 
@@ -44,7 +47,7 @@ Q_HALF, K_HALF = 64, 32  # q: 7 bits; k and v: 6 bits
 A_MAX = 63  # attention weights, before they are divided by their sum: 6 bits
 H_MAX = 127  # hidden units: 7 bits, so that a row of mlp_fc2 fits 16 bits
 RECIPROCAL = 127 * 512  # the largest numerator with which a mix of values fits 8 bits
-SHIFTS = {"q": 6, "k": 7, "v": 6, "x2": 6, "h": 4, "x3": 5}  # where calibration begins
+RANGES = {"q": Q_HALF - 1, "k": K_HALF - 1, "v": K_HALF - 1, "x2": 127, "h": H_MAX, "x3": 127}
 
 
 def rsqrt_table() -> Integers:
@@ -109,11 +112,7 @@ def rounded(state: State, steps: Mapping[str, float]) -> dict[str, Array]:
 
 
 def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
-    """Turn a float model into the console's integers, with given shifts.
-
-    Raises:
-        ValueError: a sum could leave 16 bits.
-    """
+    """Turn a float model into the console's integers, with given shifts."""
     steps = step_sizes(state)
     step = {name: steps[parameter] for name, parameter in MATRICES.items()}
     levels = {name: _levels(state[parameter], step[name]) for name, parameter in MATRICES.items()}
@@ -129,7 +128,7 @@ def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
     nats = units["q"] * units["k"] / math.sqrt(CONFIG.head_dim)
     distances = np.arange(min(int(math.log(2 * A_MAX) / nats) + 1, 4096))
     codes = np.arange(256) - 128
-    weights = Weights(
+    return Weights(
         levels=levels,
         wte=_round(state["wte"] / e),
         wpe=_round(state["wpe"] / e),
@@ -139,43 +138,52 @@ def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
         stream2=_round(codes * units["x2"] / stream2),
         units=units,
     )
-    _check_range(weights)
-    return weights
 
 
-def calibrate(state: State, documents: Sequence[Document]) -> Weights:
-    """Quantize with the shifts that lose least on documents, which should be of training.
+def calibrate(config: GPTConfig, state: State) -> dict[str, int]:
+    """Return the shifts with which hardly a code is clamped on the names that ship with us.
 
-    Raises:
-        ValueError: a sum could leave 16 bits.
+    The sums that become codes hardly depend on the shifts, so two or three looks settle them.
     """
-    shifts = dict(SHIFTS)
-    losses: dict[tuple[int, ...], float] = {}
-
-    def lost(shifts: Mapping[str, int]) -> float:
-        key = tuple(shifts.values())
-        if key not in losses:
-            try:
-                losses[key] = Turbo(quantize(state, shifts)).loss(documents)
-            except ValueError:
-                losses[key] = math.inf
-        return losses[key]
-
+    tokenizer = Tokenizer("abcdefghijklmnopqrstuvwxyz")
+    names = sorted(load("world").documents[::40], key=len, reverse=True)
+    documents = [tokenizer.encode(name)[:-1][: config.block_size] for name in names]
+    shifts: dict[str, int] = dict.fromkeys(RANGES, 7)
     before: dict[str, int] = {}
-    while before != shifts:
-        before = dict(shifts)
-        for name in shifts:
-            tries = [shifts | {name: shifts[name] + by} for by in (0, -1, 1)]
-            shifts = min((t for t in tries if 2 <= t[name] <= 8), key=lost)
-    return quantize(state, shifts)
+    while shifts != before:
+        model, before = Turbo(config, state, shifts), shifts
+        cache = model.begin(len(documents))
+        for t in range(len(documents[0])):
+            tokens = np.array([tokens[t] for tokens in documents if t < len(tokens)])
+            cache = [past[: len(tokens)] for past in cache]
+            model.forward(tokens, t, cache)
+        shifts = {code: _shift(0.9 * model.peaks[code] / limit) for code, limit in RANGES.items()}
+    return shifts
 
 
 class Turbo:
-    """The arithmetic of the turbo cartridge; an IntegerModel, as fixed.py describes it."""
+    """The arithmetic of the turbo cartridge; an IntegerModel, as fixed.py describes it.
 
-    def __init__(self, weights: Weights) -> None:
-        self.config, self.weights, self.saturations = CONFIG, weights, 0
-        units = weights.units
+    Raises:
+        ValueError: the sizes are not the cartridge's, or a sum could leave 16 bits.
+    """
+
+    def __init__(
+        self, config: GPTConfig, state: State, shifts: Mapping[str, int] | None = None
+    ) -> None:
+        check_state(config, state)
+        if config != CONFIG:
+            raise ValueError(
+                f"the turbo cartridge holds models of {CONFIG}; this one is of {config}"
+            )
+        self.config, self.saturations = config, 0
+        self.peaks = dict.fromkeys(
+            RANGES, 0
+        )  # the largest magnitude of each sum that became a code
+        self.weights = quantize(state, shifts or calibrate(config, state))
+        if not shifts:
+            _check_range(self.weights)
+        units = self.weights.units
         self.units: Mapping[str, Array] = {
             "logits": np.array(units["logits"]),
             "residual": np.array([[units["x1"]], [units["x3"]]]),
@@ -213,24 +221,11 @@ class Turbo:
             "hidden": h[:, None],
         }
 
-    def loss(self, documents: Sequence[Document]) -> float:
-        """Return the loss of documents (nats/token), each cut to block_size + 1 tokens."""
-        lengths = np.array([min(len(tokens) - 1, CONFIG.block_size) for tokens in documents])
-        padded = np.zeros((len(documents), int(lengths.max()) + 1), np.int64)
-        for row, tokens in zip(padded, documents, strict=True):
-            row[: min(len(tokens), len(row))] = tokens[: len(row)]
-        cache, sums = self.begin(len(documents)), np.zeros(len(documents))
-        for t in range(padded.shape[1] - 1):
-            logits = self.forward(padded[:, t], t, cache)["logits"] * self.units["logits"]
-            surprise = np.log(np.exp(logits - logits.max(axis=1, keepdims=True)).sum(axis=1))
-            surprise += logits.max(axis=1) - logits[np.arange(len(logits)), padded[:, t + 1]]
-            sums += np.where(t < lengths, surprise, 0)
-        return float((sums / lengths).mean())
-
     def _code(self, name: str, r: Integers, low: int, high: int) -> Integers:
         shift = self.weights.shifts[name]
         code = r + (1 << shift >> 1) >> shift
         self.saturations += int(((code < low) | (code > high)).sum())
+        self.peaks[name] = max(self.peaks[name], int(np.abs(r).max()))
         clipped: Integers = np.clip(code, low, high)
         return clipped
 
@@ -252,6 +247,11 @@ def _levels(w: Array, step: float) -> Integers:
     return np.clip(_round(w / step), -LEVEL, LEVEL)
 
 
+def _shift(unit: float) -> int:
+    """Return the shift (2 to 7) by which a unit at least as large comes about."""
+    return min(7, max(2, math.ceil(math.log2(max(unit, 1)))))
+
+
 def _round(x: Array) -> Integers:
     return np.rint(x).astype(np.int64)
 
@@ -263,7 +263,7 @@ def _check_range(weights: Weights) -> None:
         (weights.stream2, "fc2", "x3", H_MAX),
     ):
         row = int(np.abs(weights.levels[name]).sum(axis=1).max())
-        span = int(np.ptp(stream)) + row * largest + (256 << weights.shifts[code])
+        span = int(np.ptp(stream)) + row * largest + (128 << weights.shifts[code])
         if span > 65535:
             raise ValueError(
                 f"a row of {MATRICES[name]} spans {span}, and 16 bits hold 65535; "

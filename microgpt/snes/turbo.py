@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from microgpt.engines.fixed import TEMPERATURES, exp_scale
 from microgpt.engines.fixed_turbo import (
     A_MAX,
     H_MAX,
@@ -17,10 +18,12 @@ from microgpt.engines.fixed_turbo import (
     Q_HALF,
     RECIPROCAL,
     Integers,
+    Turbo,
     Weights,
     product_table,
     rsqrt_table,
 )
+from microgpt.snes.tables import words
 
 MULTIPLES = 8  # of each input, in the table; a level above it takes two additions
 BANKS = {  # where each matrix's program lies: two banks of 32 KB, shared with the game
@@ -33,26 +36,32 @@ BANKS = {  # where each matrix's program lies: two banks of 32 KB, shared with t
 INPUT_MAX = 255
 
 
-def sources(weights: Weights) -> dict[str, str]:
-    """Return the generated sources by file name.
+def files(model: Turbo) -> dict[str, bytes]:
+    """Return the model as sources of the cartridge, and the factors of its temperatures, by name.
 
     Raises:
         ValueError: a row's sum could leave 16 bits.
     """
-    return {
+    weights, unit = model.weights, float(model.units["logits"])
+    sources = {
         "formats.inc": _formats(weights),
-        "matrices.asm": "\n".join(_matrices(weights)) + "\n",
-        "tables.asm": "\n".join(_tables(weights)) + "\n",
+        "matrices.asm": _matrices(weights),
+        "tables.asm": _tables(weights),
+    }
+    text = {name: "\n".join(lines) + "\n" for name, lines in sources.items()}
+    return {
+        **{name: source.encode() for name, source in text.items()},
+        "temperatures.bin": words(exp_scale(t, unit) for t in TEMPERATURES),
     }
 
 
-def _formats(weights: Weights) -> str:
-    lines = ["; Formats of this model's codes; written by turbo.py."]
-    lines += [f"SHIFT_{name.upper()} = {shift}" for name, shift in weights.shifts.items()]
-    lines += [f"EXP_COUNT = {len(weights.exp)}"]
+def _formats(weights: Weights) -> Iterator[str]:
+    yield "; Formats of this model's codes; written by turbo.py."
+    for name, shift in weights.shifts.items():
+        yield f"SHIFT_{name.upper()} = {shift}"
+    yield f"EXP_COUNT = {len(weights.exp)}"
     for name, segment in BANKS.items():
-        lines += [f"BANK_OF_{name.upper()} = ${0x810000 if segment == 'CODE1' else 0x800000:06X}"]
-    return "\n".join(lines) + "\n"
+        yield f"BANK_OF_{name.upper()} = ${0x810000 if segment == 'CODE1' else 0x800000:06X}"
 
 
 def _matrices(weights: Weights) -> Iterator[str]:
@@ -96,7 +105,9 @@ def _matrices(weights: Weights) -> Iterator[str]:
         yield f"        h_code {i}"
     yield from _end()
 
-    yield from _routine("fc2", "the stream and what the hidden units add to it: mlp_fc2, by columns")
+    yield from _routine(
+        "fc2", "the stream and what the hidden units add to it: mlp_fc2, by columns"
+    )
     offset, spread = -int(weights.stream2[1:].min()), int(np.ptp(weights.stream2[1:]))
     lows = [int(-row[row < 0].sum()) * H_MAX for row in levels["fc2"]]
     for i, low in enumerate(lows):
@@ -105,11 +116,11 @@ def _matrices(weights: Weights) -> Iterator[str]:
     for j, column in enumerate(levels["fc2"].T):
         yield f"; mlp_fc2, column {j}"
         yield from (f"        ldx hidden + {2 * j}", f"        beq column_{j + 1}", "        clc")
-        for i in np.flatnonzero(column > 0):
-            yield f"        more {i}, {column[i]}"
+        for at in np.flatnonzero(column > 0):
+            yield f"        more {at}, {column[at]}"
         yield "        sec"
-        for i in np.flatnonzero(column < 0):
-            yield f"        less {i}, {-column[i]}"
+        for at in np.flatnonzero(column < 0):
+            yield f"        less {at}, {-column[at]}"
         yield f"column_{j + 1}:"
     for i, (row, low) in enumerate(zip(levels["fc2"], lows, strict=True)):
         constant = window("x3", 128) - offset - low
@@ -163,7 +174,7 @@ def _row(row: Integers, constant: int, finish: str, stream: int = 0) -> tuple[li
 
 
 def _wrapped(low: int, high: int, where: str) -> int:
-    """Return a number above the highest sum and below the lowest, negative and so wrapped around."""
+    """Return a number above the highest sum, below the lowest: negative, and so wrapped around."""
     if high >= 65536 + min(low, 0) or high > 65534:
         raise ValueError(f"a row of {where} reaches from {low} to {high}: more than 16 bits")
     return (high + 65536 + min(low, 0)) // 2 + 1 if low < 0 else 65535
