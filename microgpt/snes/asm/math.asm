@@ -19,8 +19,12 @@ softmax_scale: .res 2
 exp_sum:       .res 4
 largest:       .res 2
 index:         .res 2
+reach:         .res 2
+scale_low:     .res 1
+scale_high:    .res 2
+fraction:      .res 1           ; of d ...
+whole:         .res 2           ; ... and the rest of it
 shift:         .res 2
-reciprocal:    .res 2
 threshold:     .res 4
 
         .segment "BSS"
@@ -124,10 +128,12 @@ routine divide, 16, 16
 ; Turn numbers of any size into probabilities: e^z = 2^(z log2 e), so with d = (max - z) * scale in
 ; 8.8 fixed point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
 ;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
-;             softmax_scale: 256 log2(e) / temperature; softmax_out: address of the results
+;             softmax_scale: 256 log2(e) / temperature, 32 to 32639; softmax_out: address of the
+;             results
 ;   OUT       (softmax_out): probabilities, 32768 = 1; exps: the same before division;
 ;             exp_sum: their sum, 32 bits
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index shift reciprocal
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach scale_low scale_high
+;             fraction whole shift
 routine softmax, 16, 16
         lda softmax_count
         asl
@@ -151,45 +157,67 @@ routine softmax, 16, 16
         cpy index
         bne @compare
 
+        lda #$FFFF              ; e is 0 from d = 2^12 on: if max - z > (2^20 - 1) / scale
+        sta dividend
+        lda #$000F
+        sta dividend + 2
+        lda softmax_scale
+        sta divisor
+        call divide
+        sta reach
+        a8
+        lda softmax_scale       ; scale = 256 * high + low, low from -128 to 127, as the PPU takes it
+        sta scale_low
+        asl
+        lda softmax_scale + 1
+        adc #0
+        sta scale_high
+        stz scale_high + 1
+        stz whole + 1
+        a16
         stz exp_sum
         stz exp_sum + 2
-        stz index
-@exp:   ldy index
-        lda largest
+        ldy #0
+@exp:   lda largest
         sec
         sbc (softmax_in),y      ; 0 to 65535: unsigned, so it cannot overflow
-        sta mul_a
-        lda softmax_scale
-        sta mul_b
-        call mul16u
-        ldx product + 2
-        cpx #16
-        lda #0
-        bcs @store              ; 2^-16 and less is 0
-        lda product + 1         ; whole part of d, fraction of d
+        cmp reach
+        beq @near
+        bcs @zero
+@near:  a8
+        sta M7A
+        xba
+        sta M7A
+        lda scale_low
+        sta M7B
+        a16
+        lda MPY + 1             ; d = (max - z) * low / 256 + (max - z) * high
+        ldx scale_high
+        stx M7B                 ; its upper byte, 0, falls into M7C, without effect
+        clc
+        adc MPY
+        sta fraction            ; and `whole` above it
         and #$00FF
         asl
-        tay
-        lda exp_table,y
-        ldx product + 2         ; product < 2^20: the whole part of d
+        tax
+        lda exp_table,x
+        ldx whole
         beq @store
 @halve: lsr
         dex
         bne @halve
-@store: ldx index
-        sta exps,x
+@store: sta exps,y
         clc
         adc exp_sum
         sta exp_sum
-        bcc @no_carry
+        bcc @next
         inc exp_sum + 2
-@no_carry:
-        inx
-        inx
-        stx index
-        txa
-        lsr
-        cmp softmax_count
+        bra @next
+@zero:  lda #0
+        sta exps,y
+@next:  iny
+        iny
+        cpy index
         bne @exp
 
         lda exp_sum + 2         ; p = e / sum = e * (2^31 / sum') >> 16 >> shift,
@@ -210,13 +238,12 @@ routine softmax, 16, 16
         lda #$8000
         sta dividend + 2
         call divide
-        sta reciprocal
+        sta mul_b
         stz index
 @scale: ldx index
         lda exps,x
+        beq @scaled
         sta mul_a
-        lda reciprocal
-        sta mul_b
         call mul16u
         lda product + 2
         ldx shift
