@@ -43,6 +43,7 @@ class Console(Emulator):
         super().__init__(rom, core, pal)
         self._lines = 312 if pal else 262
         self.run(STARTUP)
+        self.write(self.at["watched"], 1)  # else it computes only what sampling takes
         self._read = 0  # records read
 
     def ask(self, command: int, argument: int = 0, limit: int = 600) -> int:

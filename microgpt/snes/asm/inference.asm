@@ -21,6 +21,7 @@ temperature:   .res 2           ; 0 to 14: 0.1 to 1.5
 prefix_length: .res 2
 speed:         .res 2           ; 0: fast, 1: slow
 view:          .res 2           ; 0: names, 1: inside the model
+watched:       .res 2           ; not 0: a program watches: compute what only the view would show
 name_number:   .res 2
 chosen:        .res 2           ; the token that comes next
 drawn:         .res 2           ; the random number it was chosen by
@@ -60,7 +61,7 @@ ring:          .res RECORD * N_RECORDS ; token, position, chosen, drawn, tempera
         .word 1, BLOCK_SIZE
         .addr command, argument, registers, beam, tokens_done, .loword(ring)
         .addr seed, temperature, prefix_length, prefix, speed, view, name_number, names
-        .addr logits, probs, attention, residual, hidden, saturations, frames
+        .addr logits, probs, attention, residual, hidden, saturations, frames, watched
 
         .segment "RODATA"
         .export temperatures
@@ -157,9 +158,10 @@ stop:   cmp #1
         bra wait
 .endproc
 
-; Turn logits into probabilities at the temperature.
-;   IN        logits, temperature
-;   OUT       probs, exps, exp_sum; chosen, drawn: none yet
+; Turn logits into exponentials at the temperature: all that sampling takes. Probabilities are for
+; those who look.
+;   IN        logits, temperature, watched, view
+;   OUT       exps, exp_sum; if watched or in view: probs; chosen, drawn: none yet
 ;   CLOBBERS  A X Y and what softmax does
 routine choose, 16, 16
         lda #$FFFF
@@ -176,12 +178,16 @@ routine choose, 16, 16
         tax
         lda temperatures,x
         sta softmax_scale
-        jmp softmax
+        lda watched
+        ora view
+        bne @all
+        jmp exponentials
+@all:   jmp softmax
 .endproc
 
 ; Write down a token and how it came about, where those who watch can read it later.
-;   IN        token, position, chosen, drawn, temperature, seed, logits, probs
-;   OUT       ring, tokens_done; context: this token added
+;   IN        token, position, chosen, drawn, temperature, seed, logits, probs, watched
+;   OUT       ring (its probs if watched), tokens_done; context: this token added
 ;   CLOBBERS  A X Y
 routine record, 16, 16
         lda position
@@ -214,10 +220,12 @@ routine record, 16, 16
         ldx #logits
         lda #2 * VOCAB_SIZE - 1
         mvn #$00, #$7E
+        lda watched
+        beq @done
         ldx #probs
         lda #2 * VOCAB_SIZE - 1
         mvn #$00, #$7E
-        plb
+@done:  plb
         inc tokens_done
         rts
 .endproc
@@ -291,7 +299,18 @@ routine poll, 16, 16
         lda view
         eor #1
         sta view
-        jmp draw_all
+        beq @draw
+        lda chosen              ; compute the last token again: this time all of it is to be seen
+        pha
+        lda drawn
+        pha
+        call gpt_step
+        call choose
+        pla
+        sta drawn
+        pla
+        sta chosen
+@draw:  jmp draw_all
 @no_select:
         bit #PAD_L
         beq @no_l

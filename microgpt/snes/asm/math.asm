@@ -125,16 +125,13 @@ routine divide, 16, 16
         rts
 .endproc
 
-; Turn numbers of any size into probabilities: e^z = 2^(z log2 e), so with d = (max - z) * scale in
-; 8.8 fixed point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
+; Exponentials of numbers of any size: e^z = 2^(z log2 e), so with d = (max - z) * scale in 8.8 fixed
+; point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
 ;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
-;             softmax_scale: 256 log2(e) / temperature, 32 to 32639; softmax_out: address of the
-;             results
-;   OUT       (softmax_out): probabilities, 32768 = 1; exps: the same before division;
-;             exp_sum: their sum, 32 bits
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach scale_low scale_high
-;             fraction whole shift
-routine softmax, 16, 16
+;             softmax_scale: 256 log2(e) / temperature, 32 to 32639
+;   OUT       exps: 65535 for the largest; exp_sum: their sum, 32 bits
+;   CLOBBERS  A X Y dividend divisor largest index reach scale_low scale_high fraction whole
+routine exponentials, 16, 16
         lda softmax_count
         asl
         sta index
@@ -220,6 +217,16 @@ routine softmax, 16, 16
         cpy index
         bne @exp
 
+        rts
+.endproc
+
+; Turn numbers of any size into probabilities.
+;   IN        as exponentials; softmax_out: address of the results
+;   OUT       (softmax_out): probabilities, 32768 = 1; exps, exp_sum: as exponentials
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach scale_low scale_high
+;             fraction whole shift
+routine softmax, 16, 16
+        call exponentials
         lda exp_sum + 2         ; p = e / sum = e * (2^31 / sum') >> 16 >> shift,
         sta dividend + 2        ; with sum' = sum >> shift in 16 bits
         lda exp_sum

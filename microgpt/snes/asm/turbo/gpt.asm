@@ -3,13 +3,12 @@
         .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values
         .export codes, stream, attention_page
-        .exportzp token, position, saturations, watched
+        .exportzp token, position, saturations
 
         .segment "ZEROPAGE"
 token:         .res 2
 position:      .res 2
 saturations:   .res 2           ; codes clamped since power on
-watched:       .res 2           ; not 0: fill attention, residual and hidden for who looks
 
         .segment "PAGES"        ; each begins a page: there the direct page is fastest
 multiples:     .res 256         ; of the 16 inputs of the matrix at work
@@ -47,7 +46,7 @@ routine gpt_reset, 16, 16
 ; Read one token; compute what comes next.
 ;   IN        token: 0 to 26; position: 0 to BLOCK_SIZE - 1; keys, values: of the positions before
 ;   OUT       logits: VOCAB_SIZE numbers in units of logit_unit; keys, values: this position added;
-;             if watched: attention: [head][position], 32512 = 1; residual, hidden: codes
+;             if watched or in view: attention: [head][position], 32512 = 1; residual, hidden: codes
 ;   CLOBBERS  A X Y and every variable of the core but token, position and watched
 routine gpt_step, 16, 16
         phb
@@ -102,6 +101,7 @@ routine step, 16, 16
         jsl multiply_lm_head | BANK_OF_LM_HEAD
         page 0
         lda watched
+        ora view
         beq @done
         ldx #2 * N_EMBD - 2
 @watch: lda first,x
@@ -226,7 +226,7 @@ routine build_multiples, 16, 16
 ; are read from a table: a query or an attention weight is the address of a row, a key or a value an
 ; offset in it.
 ;   IN        q (QUERY_ROWS), keys, values, position; D: attention_page
-;   OUT       codes: offset by 128; if watched: attention
+;   OUT       codes: offset by 128; if watched or in view: attention
 ;   CLOBBERS  A X Y attention_page scores
 routine attend, 16, 16
         .repeat ::N_HEAD, h
@@ -334,6 +334,7 @@ weighed:
             adc #total_1 - total_0
             sta total_entry
             lda a:watched
+            ora a:view
             beq :+
             ldx #2 * BLOCK_SIZE * h
             ldy #2 * h
