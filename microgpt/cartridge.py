@@ -9,8 +9,9 @@ import numpy as np
 
 from microgpt import dataset, engines, training
 from microgpt.checkpoint import Checkpoint, write
-from microgpt.engines import fixed
+from microgpt.engines import fixed, fixed_turbo
 from microgpt.engines.base import Document, Engine
+from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
@@ -28,10 +29,12 @@ class Recipe:
     steps: int
     batch: int
     lr: float
+    rounded_after: float = 1.0  # share of the steps before the weights are rounded: see fixed_turbo
 
 
 RECIPES = {
     "classic": Recipe(steps=500, batch=32, lr=0.02),
+    "turbo": Recipe(steps=8000, batch=128, lr=0.01, rounded_after=0.3),
 }
 
 
@@ -83,7 +86,11 @@ def start(name: str) -> training.Run:
     recipe = _recipe(name)
     settings = training.Settings(recipe.steps, recipe.batch, recipe.lr, val=HELD_OUT)
     sizes = {"block_size": rom.CARTRIDGES[name].block_size}
-    return training.Run(dataset.default(), settings, sizes)
+    run = training.Run(dataset.default(), settings, sizes)
+    if recipe.rounded_after < 1:
+        start = int(recipe.rounded_after * recipe.steps)
+        run.engine = QuantizationAware(run.engine, fixed_turbo.rounding, start)
+    return run
 
 
 def make(name: str, checkpoint: Checkpoint) -> Cartridge:

@@ -15,7 +15,7 @@ LAYERS = [
     ["gpt"],
     ["config", "dataset", "tokenizer", "checkpoint", "bigram"],
     ["engines", "native", "snes"],
-    ["training", "model", "sampling", "tuning", "cartridge", "ledger", "xray"],
+    ["training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
     ["lab", "school"],
     ["cli"],
 ]

@@ -16,7 +16,7 @@ bits. Real numbers enter only where tables are made, never where the model runs.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,12 +103,15 @@ def step_sizes(state: State) -> dict[str, float]:
     return {name: _step_size(np.asarray(state[name], dtype=float)) for name in MATRICES.values()}
 
 
-def rounded(state: State, steps: Mapping[str, float]) -> dict[str, Array]:
-    """Return a state with each matrix rounded to the levels of its step; the rest as it is."""
-    return {
-        name: array if name not in steps else _levels(array, steps[name]) * steps[name]
-        for name, array in state.items()
-    }
+def rounding(state: State) -> Callable[[State], dict[str, Array]]:
+    """Return what rounds each matrix to the levels of a step, the steps being those of this state."""
+    steps = step_sizes(state)
+
+    def rounded(state: State) -> dict[str, Array]:
+        levels = {name: _levels(state[name], step) * step for name, step in steps.items()}
+        return {**state, **levels}
+
+    return rounded
 
 
 def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
