@@ -104,7 +104,7 @@ def step_sizes(state: State) -> dict[str, float]:
 
 
 def rounding(state: State) -> Callable[[State], dict[str, Array]]:
-    """Return what rounds each matrix to the levels of a step, the steps being those of this state."""
+    """Return what rounds each matrix to the levels of its step in this state."""
     steps = step_sizes(state)
 
     def rounded(state: State) -> dict[str, Array]:
