@@ -19,6 +19,7 @@ from microgpt.tokenizer import Tokenizer
 
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
+WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
 CHECKED = 5  # documents that the cartridge itself reads, in the emulator
 
 
@@ -57,12 +58,12 @@ class Cartridge:
     def report(self) -> list[str]:
         """Return lines that tell what was made."""
         sizes, kilobytes = self.rom.segments, len(self.rom.data) // 1024
-        used = sum(sizes[name] for name in sizes if name.startswith(("CODE", "RODATA", "DIRECT")))
+        used = sum(sizes[name] for name in sizes if name not in (*WRAM, "RING"))
+        work = sum(sizes.get(name, 0) for name in WRAM)
         read = "held-out documents" if self.held_out else "documents, some of which it learned from"
         lines = [
             f"ROM   {used:,} of {kilobytes * 1024:,} bytes",
-            f"WRAM  {sizes['ZEROPAGE'] + sizes['BSS']:,} bytes at work, the screen's 1,792 among "
-            f"them; {sizes['RING']:,} for whoever watches",
+            f"WRAM  {work:,} bytes at work, 1,792 of them the screen; {sizes['RING']:,} for a log",
             f"loss on {self.documents:,} {read} (nats/token):",
             f"  {self.float_loss:.4f}  float",
             f"  {self.integer_loss:.4f}  integers",

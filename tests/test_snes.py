@@ -426,7 +426,7 @@ def test_the_screen_shows_what_memory_holds(game: Bench) -> None:
     assert screen[5][3:].split()[0] == name
     assert "seed 1990" in screen[22]
     assert "temp 0.5" in screen[22]
-    rate = float(screen[23].split()[-2])
+    rate = float(screen[20].split()[-2])
     assert 5 < rate < 9
     press(game, "select")
     assert "what it attends to" in read_screen(game)[3]

@@ -17,6 +17,7 @@ END    = '|'                    ; the mark of BOS
 LINE   = 64                     ; bytes from a place to the one below
 COLUMN = 2
 
+WIDTH  = 13                     ; letters of a name that are shown, of 16
 TOP    = 3                      ; the frame's first line and last
 BOTTOM = 20
 
@@ -28,6 +29,7 @@ height:        .res 2           ; of a bar, in lines
 number:        .res 2
 bar_of:        .res 2
 offset:        .res 2
+room:          .res 2           ; letters that a text may still have
 
         .segment "RODATA"
 ; Each text: its place, its colours, the letters, 0.
@@ -44,8 +46,8 @@ fixed_texts:
         .byte "speed", 0
         .word 23 * LINE + 1 * COLUMN, TEAL
         .byte "prefix", 0
-        .word 23 * LINE + 26 * COLUMN, GREY
-        .byte "tok/s", 0
+        .word BOTTOM * LINE + 15 * COLUMN, TEAL
+        .byte "      tokens/s ", 0
         .word $FFFF
 names_texts:
         .word TOP * LINE + 3 * COLUMN, BRIGHT
@@ -88,9 +90,10 @@ fast:   .byte "fast", 0
 ; Draw everything anew.
 ;   IN        view and all that is shown
 ;   OUT       picture, dirty
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour text place count height lines number
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
 routine draw_all, 16, 16
+        stz dirty               ; what is half done is not to be shown
         ldx #2 * 32 * 28 - 2
 @clear: stz picture,x
         dex
@@ -98,12 +101,14 @@ routine draw_all, 16, 16
         bpl @clear
         lda #GOLD
         sta colour
+        lda #8
+        sta room
         ldx #title
         ldy #1 * LINE + 2 * COLUMN
         call draw_big
+        call draw_frame
         ldx #fixed_texts
         call draw_texts
-        call draw_frame
         lda view
         bne @inside
         ldx #names_texts
@@ -128,13 +133,15 @@ routine draw_all, 16, 16
 ; Draw a list of texts.
 ;   IN        X: its address
 ;   OUT       picture
-;   CLOBBERS  A X Y colour text
+;   CLOBBERS  A X Y colour room
 routine draw_texts, 16, 16
 @next:  lda a:0,x
         bmi @done
         tay
         lda a:2,x
         sta colour
+        lda #32
+        sta room
         inx
         inx
         inx
@@ -145,14 +152,16 @@ routine draw_texts, 16, 16
 .endproc
 
 ; Draw a text of small letters.
-;   IN        X: address of letters, then 0; Y: offset in picture; colour
+;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
 ;   OUT       X: behind the 0; Y: behind the text
-;   CLOBBERS  A X Y
+;   CLOBBERS  A X Y room
 routine draw_text, 16, 16
 @next:  lda a:0,x
         inx
         and #$00FF
         beq @done
+        dec room
+        bmi @done               ; the rest of it has no place
         sec
         sbc #' '
         ora colour
@@ -164,37 +173,43 @@ routine draw_text, 16, 16
 .endproc
 
 ; Draw a text of letters two places wide and high.
-;   IN        X: address of letters, then 0; Y: offset in picture; colour
-;   OUT       Y: behind the text
-;   CLOBBERS  A X Y
+;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
+;   OUT       picture, dirty; Y: behind the text
+;   CLOBBERS  A X Y room
 routine draw_big, 16, 16
 @next:  lda a:0,x
         inx
         and #$00FF
         beq @done
+        dec room
+        bmi @done
         cmp #'a'
         bcs @small
         sbc #'A' - 27           ; the carry is clear: A stands behind z
         bra @tile
 @small: sbc #'a'
-@tile:  asl
-        asl
-        clc
-        adc #TILE_BIG
-        ora colour
-        sta picture,y
-        inc
-        sta picture + 2,y
-        inc
-        sta picture + 64,y
-        inc
-        sta picture + 66,y
+@tile:  jsr tile
         iny
         iny
         iny
         iny
         bra @next
 @done:  rts
+
+tile:   asl                     ; A: a letter's number, four tiles each
+        asl
+        clc
+        adc #TILE_BIG
+        ora colour
+        sta picture,y
+        inc
+        sta picture + COLUMN,y
+        inc
+        sta picture + LINE,y
+        inc
+        sta picture + LINE + COLUMN,y
+        inc dirty
+        rts
 .endproc
 
 ; Draw the frame.
@@ -234,18 +249,18 @@ line:   sta picture,x           ; corner, line, corner; X: to the next line
         rts
 .endproc
 
-; Show the list's finished name, and its place for the next.
+; Show the list's finished name, and the speed.
 ;   IN        name_number, view
 ;   OUT       picture, dirty
 ;   CLOBBERS  as draw_one, draw_name
 routine draw_last_name, 16, 16
         lda view
-        bne @done
+        bne @rate
         lda name_number
         dec
         sta number
         call draw_one
-@done:  rts
+@rate:  jmp draw_rate
 .endproc
 
 ; Draw a name of the list.
@@ -256,6 +271,8 @@ routine draw_one, 16, 16
         lda #WHITE
         sta colour
         jsr where
+        lda #WIDTH
+        sta room
         call draw_text
         inc dirty
         rts
@@ -310,33 +327,52 @@ routine draw_name, 16, 16
         lda #BRIGHT
         sta colour
         jsr draw_one::where
+        lda #WIDTH
+        sta room
         ldy #17 * LINE + 3 * COLUMN
         call draw_big
-        inc dirty
+@done:  rts
+.endproc
+
+; Draw the letter that a name has grown by.
+;   IN        chosen: the letter; position: the one before it
+;   OUT       picture, dirty
+;   CLOBBERS  A Y colour
+routine draw_letter, 16, 16
+        lda position
+        cmp #WIDTH
+        bcs @done
+        asl
+        asl
+        adc #17 * LINE + 3 * COLUMN
+        tay
+        lda #BRIGHT
+        sta colour
+        lda chosen
+        jmp draw_big::tile
 @done:  rts
 .endproc
 
 ; Show the token that was just chosen.
 ;   IN        view, chosen, names, and what the model left behind
 ;   OUT       picture, dirty
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour text place count height lines number
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
 routine draw_token, 16, 16
         lda view
         beq @names
-        call draw_inside
-        bra @rate
+        jmp draw_inside
 @names: lda chosen
         cmp #BOS
-        beq @rate
-        call draw_name
-@rate:  jmp draw_rate
+        beq @done
+        jmp draw_letter
+@done:  rts
 .endproc
 
 ; Draw the settings.
 ;   IN        seed, temperature, speed, prefix, prefix_length, editing
 ;   OUT       picture, dirty
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour text place count number
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count number
 routine draw_status, 16, 16
         lda seed                ; four digits, the one being edited bright
         sta number
@@ -387,6 +423,8 @@ routine draw_status, 16, 16
         beq @fast
         ldx #slow
 @fast:  ldy #22 * LINE + 27 * COLUMN
+        lda #4
+        sta room
         call draw_text
 
         ldx #0                  ; the prefix, the letter being edited bright
@@ -448,15 +486,15 @@ routine draw_rate, 16, 16
         sta divisor
         call divide
         jsr digit               ; from right to left
-        stx picture + 23 * LINE + 24 * COLUMN
+        stx picture + BOTTOM * LINE + 19 * COLUMN
         ldx #'.' - ' '
-        stx picture + 23 * LINE + 23 * COLUMN
+        stx picture + BOTTOM * LINE + 18 * COLUMN
         jsr digit
-        stx picture + 23 * LINE + 22 * COLUMN
+        stx picture + BOTTOM * LINE + 17 * COLUMN
         tax                     ; no tens: a blank, tile 0
         beq @tens
         jsr digit
-@tens:  stx picture + 23 * LINE + 21 * COLUMN
+@tens:  stx picture + BOTTOM * LINE + 16 * COLUMN
         inc dirty
         rts
 
@@ -480,6 +518,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 ;   CLOBBERS  A X Y colour place count height number bar_of offset
 SPACING = 1 + (BLOCK_SIZE <= 8)
 routine draw_inside, 16, 16
+        stz dirty               ; what is half done is not to be shown
         stz number              ; the letters read, then the one chosen
         ldy #4 * LINE + 9 * COLUMN
 @letter:
