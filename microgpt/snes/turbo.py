@@ -89,7 +89,7 @@ def _matrices(weights: Weights) -> Iterator[str]:
     yield from _routine("wo", "the stream and what attention adds to it: rows of attn_wo")
     for i, row in enumerate(levels["wo"]):
         yield f"; attn_wo, row {i}"
-        yield from (f"        lda first + {2 * i}", "        asl", "        tax")
+        yield from (f"        lda codes + {2 * i}", "        asl", "        tax")
         yield "        lda stream1,x"
         constant = window("x2", 127) - offset
         lines, wrapped = _row(row, constant, "x2_code", int(np.ptp(weights.stream1)))

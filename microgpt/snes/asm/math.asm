@@ -22,8 +22,8 @@ index:         .res 2
 reach:         .res 2
 scale_low:     .res 1
 scale_high:    .res 2
-fraction:      .res 1           ; of d ...
-whole:         .res 2           ; ... and the rest of it
+fraction:      .res 2           ; d, of which the lower 8 bits are a fraction
+halvings:      .res 2
 shift:         .res 2
 threshold:     .res 4
 
@@ -130,7 +130,7 @@ routine divide, 16, 16
 ;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
 ;             softmax_scale: 256 log2(e) / temperature, 32 to 32639
 ;   OUT       exps: 65535 for the largest; exp_sum: their sum, 32 bits
-;   CLOBBERS  A X Y dividend divisor largest index reach scale_low scale_high fraction whole
+;   CLOBBERS  A X Y dividend divisor largest index reach scale_low scale_high fraction halvings
 routine exponentials, 16, 16
         lda softmax_count
         asl
@@ -170,18 +170,17 @@ routine exponentials, 16, 16
         adc #0
         sta scale_high
         stz scale_high + 1
-        stz whole + 1
         a16
         stz exp_sum
         stz exp_sum + 2
         ldy #0
-@exp:   lda largest
+each:   lda largest
         sec
         sbc (softmax_in),y      ; 0 to 65535: unsigned, so it cannot overflow
         cmp reach
-        beq @near
-        bcs @zero
-@near:  a8
+        beq near
+        bcs zero
+near:  a8
         sta M7A
         xba
         sta M7A
@@ -193,38 +192,46 @@ routine exponentials, 16, 16
         stx M7B                 ; its upper byte, 0, falls into M7C, without effect
         clc
         adc MPY
-        sta fraction            ; and `whole` above it
+        sta fraction
+        asl
+        and #$1E00
+        xba
+        sta halvings            ; twice the whole part of d
+        lda fraction
         and #$00FF
         asl
         tax
         lda exp_table,x
-        ldx whole
-        beq @store
-@halve: lsr
-        dex
-        bne @halve
-@store: sta exps,y
+        ldx halvings
+        jmp (halve,x)
+        .repeat 15
+            lsr
+        .endrepeat
+store:  sta exps,y
         clc
         adc exp_sum
         sta exp_sum
-        bcc @next
+        bcc next
         inc exp_sum + 2
-        bra @next
-@zero:  lda #0
+        bra next
+zero:  lda #0
         sta exps,y
-@next:  iny
+next:  iny
         iny
         cpy index
-        bne @exp
+        bne each
 
         rts
+halve:  .repeat 16, i           ; where to enter the chain of shifts that ends at store, to pass i
+            .addr store - i
+        .endrepeat
 .endproc
 
 ; Turn numbers of any size into probabilities.
 ;   IN        as exponentials; softmax_out: address of the results
 ;   OUT       (softmax_out): probabilities, 32768 = 1; exps, exp_sum: as exponentials
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach scale_low scale_high
-;             fraction whole shift
+;             fraction halvings shift
 routine softmax, 16, 16
         call exponentials
         lda exp_sum + 2         ; p = e / sum = e * (2^31 / sum') >> 16 >> shift,

@@ -2,7 +2,7 @@
 
         .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values
-        .export codes, stream, attention_page
+        .export codes, stream, attention_page, mixed
         .exportzp token, position, saturations
 
         .segment "ZEROPAGE"
@@ -18,7 +18,7 @@ values:        .res BLOCK_SIZE * N_EMBD + 1 ; a 16-bit store may touch one byte 
 
         .segment "BSS"
 codes:         .res 2 * N_EMBD  ; the input of the matrix at work
-first:         .res 2 * N_EMBD  ; the stream before the layer: codes of its norm
+mixed:         .res 2 * N_EMBD  ; what attention mixed
 stream:        .res 2 * N_EMBD  ; what norm reads: codes offset by 127
 scores:        .res 16 * BLOCK_SIZE ; four a position
 last:          .res 2           ; 16 * position
@@ -30,7 +30,6 @@ residual:      .res 2 * 2 * N_EMBD
 attention:     .res 2 * N_HEAD * BLOCK_SIZE
 hidden:        .res 2 * N_HIDDEN
 logits:        .res 2 * VOCAB_SIZE
-        .export first
 
         .segment "CODE"
 
@@ -61,18 +60,8 @@ routine step, 16, 16
         phk
         plb
         call embed
-        ldx #codes
-        call norm
-        ldx #2 * N_EMBD - 2     ; keep the normed embedding: what the layer adds to
-@keep:  lda codes,x
-        sta first,x
-        dex
-        dex
-        bpl @keep
-
         page multiples
-        ldx #codes
-        call build_multiples
+        call norm
         lda a:position
         asl
         asl
@@ -83,44 +72,28 @@ routine step, 16, 16
         page attention_page
         call attend
         page multiples
-        ldx #codes
+        ldx #mixed
         call build_multiples
         jsl multiply_wo | BANK_OF_WO
-
-        ldx #codes
-        call norm
-        page multiples
-        ldx #codes
-        call build_multiples
+        lda a:watched
+        ora a:view
+        beq :+
+        ldx #0
+        call show_residual
+:       call norm
         jsl multiply_fc1 | BANK_OF_FC1
         jsl multiply_fc2 | BANK_OF_FC2
-
-        page multiples
         ldx #codes
         call build_multiples
         jsl multiply_lm_head | BANK_OF_LM_HEAD
         page 0
         lda watched
         ora view
-        beq @done
-        ldx #2 * N_EMBD - 2
-@watch: lda first,x
-        sec
-        sbc #128
-        sta residual,x
-        lda codes,x
-        sec
-        sbc #128
-        sta residual + 2 * N_EMBD,x
-        dex
-        dex
-        bpl @watch
-        ldx #2 * N_HIDDEN - 2
-@half:  lsr hidden,x
-        dex
-        dex
-        bpl @half
-@done:  rtl
+        beq :+
+        ldx #2 * N_EMBD
+        call show_residual
+        call show_hidden
+:       rtl
 .endproc
 
 ; stream = wte[token] + wpe[position], offset by 127. The tables hold it in two parts, both positive.
@@ -152,8 +125,8 @@ routine embed, 16, 16
 
 ; Scale a vector to a mean square of 1. S is a sum of quarters of squares; with S = s / 4^n and s from
 ; $4000 to $FFFF, 1 / sqrt(S) is the table's entry for s, shifted right by 7 - n.
-;   IN        stream: codes of x offset by 127
-;   OUT       codes: (x * m + 128) / 256, offset by 128
+;   IN        stream: codes of x offset by 127; D: multiples
+;   OUT       codes: (x * m + 128) / 256, offset by 128; multiples of them
 ;   CLOBBERS  A X Y
 routine norm, 16, 16
         ldy #0
@@ -200,24 +173,19 @@ routine norm, 16, 16
             xba
             and #$00FF
             sta codes + 2 * i
+            write_multiples i
         .endrepeat
         rts
 .endproc
 
-; Write the first 8 multiples of 16 codes into the page under D.
-;   IN        X: address of the codes, 16 bits each; D
-;   OUT       the page under D
+; Write the first 8 multiples of 16 codes into their table.
+;   IN        X: address of the codes, 16 bits each; D: multiples
+;   OUT       multiples
 ;   CLOBBERS  A
 routine build_multiples, 16, 16
         .repeat ::N_EMBD, i
             lda a:2 * i,x
-            sta multiple i, 1
-            asl                 ; leaves the carry clear
-            sta multiple i, 2
-            .repeat 6, k
-                adc multiple i, 1
-                sta multiple i, k + 3
-            .endrepeat
+            write_multiples i
         .endrepeat
         rts
 .endproc
@@ -272,12 +240,12 @@ weigh:  .repeat ::N_HEAD, h
             sec
             sbc scores + 2 * h,x
             cmp #EXP_COUNT
-            bcs zero
-            asl
+            bcc near
+            lda #A_ZERO
+            bra store
+near:       asl
             tay
             lda exp_rows,y
-            bra store
-zero:       lda #A_ZERO
 store:      sta z:WEIGHT_ROWS + 2 * h,x
             .endscope
         .endrepeat
@@ -345,8 +313,7 @@ weighed:
                 lda #0
                 clc
                 call mix
-                call divide_mix
-                sta codes + 2 * (4 * h + i)
+                sta mixed + 2 * (4 * h + i)
             .endrepeat
             lda mix_entry
             clc
@@ -373,9 +340,11 @@ routine total, 16, 8
         .export total_0, total_1
 .endproc
 
-; Enter the chain of a head's attention weights and values where the position demands.
-;   IN        A: 0; carry: clear; X: a dimension of the head; mix_entry; values; D: attention_page
-;   OUT       A: the sum over the positions of attention weight times value
+; Mix the values of a head in one dimension: a chain of additions, entered where the position demands,
+; and a division by the sum of the weights.
+;   IN        A: 0; carry: clear; X: a dimension of the head; mix_entry, offset, shift_entry; values;
+;             M7B: the reciprocal; D: attention_page
+;   OUT       A: ((sum of attention weight * value << shift) * reciprocal + 2^13) >> 14, offset by 128
 ;   CLOBBERS  Y
 routine mix, 16, 8
         jmp (mix_entry)
@@ -385,17 +354,9 @@ routine mix, 16, 8
                 ldy values + 16 * (BLOCK_SIZE - 1 - t) + HEAD_DIM * h,x
                 adc (WEIGHT_ROWS + 16 * (BLOCK_SIZE - 1 - t) + 2 * h),y
             .endrepeat
-            rts
+            jmp divide
         .endrepeat
-        .export mix_0, mix_1
-.endproc
-
-; Divide a mix by the sum of its weights.
-;   IN        A: the mix, larger by offset; M7B: the reciprocal; shift_entry
-;   OUT       A: ((mix << shift) * reciprocal + 2^13) >> 14, a code offset by 128
-;   CLOBBERS  -
-routine divide_mix, 16, 8
-        sec
+divide: sec
         sbc offset
         jmp (shift_entry)
 shift_4:
@@ -416,7 +377,39 @@ shift_4:
         xba
         and #$00FF
         rts
-        .export shift_4
+        .export mix_0, mix_1, shift_4
+.endproc
+
+; Write a half of residual where others may see it.
+;   IN        X: 0, or 2 * N_EMBD for the second half; codes
+;   OUT       residual
+;   CLOBBERS  A X Y
+routine show_residual, 16, 16
+        ldy #0
+@next:  lda codes,y
+        sec
+        sbc #128
+        sta residual,x
+        inx
+        inx
+        iny
+        iny
+        cpy #2 * N_EMBD
+        bne @next
+        rts
+.endproc
+
+; Halve the hidden units, which are kept doubled, for others to see.
+;   IN        hidden
+;   OUT       hidden
+;   CLOBBERS  X
+routine show_hidden, 16, 16
+        ldx #2 * N_HIDDEN - 2
+@next:  lsr hidden,x
+        dex
+        dex
+        bpl @next
+        rts
 .endproc
 
 ; Write a head's attention weights where others may see them.
