@@ -1,18 +1,21 @@
 """The turbo cartridge's integer model: the arithmetic of the console's forward pass, defined once.
 
-Every activation is a small code: 6 to 8 bits, offset so that it is never negative. Every weight of
-a matrix is a level from -15 to 15 (5 bits) times one step size a matrix. A row of a matrix times a
-vector is then a sum of small multiples, which the console reads from a table; it is exact, in 16
-bits. Real numbers enter only where tables are made, never where the model runs. The rules:
+Every activation is a small code of 6 to 8 bits. Every weight of a matrix is a level from -15 to 15,
+which takes 5 bits, times one step size a matrix. A row of a matrix times a vector is then a sum of
+small multiples of codes: exact in 16 bits, and on the console an addition a weight. Real numbers
+enter where tables are made, never where the model runs. The rules (>> rounds down):
 
-- embedding   e = wte[token] + wpe[position], 8-bit signed by construction
-- norm        S = sum of ceil(e*e / 4); m = rsqrt(S), by a table of 192; y = (e*m + 128) >> 8
-- matvec      r = sum of level * y: |r| <= 15 * 16 * 128, no overflow
-- code        clamp((r + half) >> shift), half = 2**(shift - 1): the only place that can saturate
-- score       sum of q*k over a head's 4 dimensions; d = the largest score - this one
-- attention   a = EXP[d], 0 to 63; mix = sum of a*v; o = (mix/sum(a) * 3.97), by a reciprocal table
-- residual    a code becomes a 16-bit number in the unit of what is added to it, by a table of 256
-- logits      r of lm_head, as it is: 16 bits, in units of `logit_unit` nats
+- embedding: e = wte[token] + wpe[position], whose unit is such that |e| is 127 at most.
+- norm: S = sum of (x^2 + 3) >> 2; m = RSQRT[4^n S >> 8] >> (7 - n), 512 NORM / sqrt(S), with n
+  such that 4^n S lies in 2^14 to 2^16; y = (x m + 128) >> 8. No y passes 127, since |x| m does not
+  pass 2^15 - 256. The norm of a norm is left out: it changes nothing but the last place.
+- code: a sum r becomes clamp((r + half) >> shift), half = 2^(shift - 1). Only here can something be
+  clamped, and it is counted in `saturations`.
+- attention: d = the largest score - the score; a = EXP[d >> exp_shift], 0 to 63. With A = sum of a
+  and n such that A 2^n lies in 2^9 to 2^10: R = RECIPROCAL // (A 2^n), and a head's mix is
+  ((sum of a v) 2^n R + 2^13) >> 14. As a probability (32768 = 1), a counts (a R 2^n) >> 1.
+- residual: a code becomes a number in the unit of what is added to it, by a table of 256.
+- logits: the sums of lm_head as they are. 1 is worth units["logits"] nats.
 """
 
 import math
@@ -45,13 +48,14 @@ MATRICES = {  # by the name of their rows in the console's program
 NORM = 31  # units of a normed number: 1.0 is 31, so that sqrt(16) * 31 and rounding stay below 128
 Q_HALF, K_HALF = 64, 32  # q: 7 bits; k and v: 6 bits
 A_MAX = 63  # attention weights, before they are divided by their sum: 6 bits
+D_MAX = 2 * CONFIG.head_dim * Q_HALF * K_HALF  # how far two scores can be apart
 H_MAX = 127  # hidden units: 7 bits, so that a row of mlp_fc2 fits 16 bits
 RECIPROCAL = 127 * 512  # the largest numerator with which a mix of values fits 8 bits
 RANGES = {"q": Q_HALF - 1, "k": K_HALF - 1, "v": K_HALF - 1, "x2": 127, "h": H_MAX, "x3": 127}
 
 
 def rsqrt_table() -> Integers:
-    """Return T[i] = 512 * NORM * 128 / sqrt(256 i + 128) for i in 64 .. 255, else 0."""
+    """Return (256,): 128 * 512 NORM / sqrt(256 i + 128) for i from 64 on, else 0."""
     table = np.zeros(256, dtype=np.int64)
     i = np.arange(64, 256)
     table[64:] = np.round(512 * NORM * 128 / np.sqrt(256 * i + 128))
@@ -68,13 +72,13 @@ _RSQRT = rsqrt_table()
 
 
 def rsqrt(s: Integers) -> Integers:
-    """Return m = 512 * NORM / sqrt(s) for s in 0 to 65535, by the table for 4^n s in $4000 up."""
+    """Return 512 NORM / sqrt(s) for s from 0 to 65535; 0 counts as 1."""
     s = np.maximum(s, 1)
-    shift = np.zeros_like(s)
+    n = np.zeros_like(s)
     for _ in range(7):
         small = s < 0x4000
-        s, shift = np.where(small, s << 2, s), shift + small
-    m: Integers = _RSQRT[s >> 8] >> 7 - shift
+        s, n = np.where(small, s << 2, s), n + small
+    m: Integers = _RSQRT[s >> 8] >> 7 - n
     return m
 
 
@@ -85,14 +89,17 @@ def norm(x: Integers) -> Integers:
 
 
 @dataclass(frozen=True)
-class Weights:
+class Quantized:
     """All that the console holds in ROM, as integers; and what a unit of each is worth."""
 
     levels: Mapping[str, Integers]  # each of MATRICES (outputs, inputs), -15 to 15
     wte: Integers  # (vocab_size, n_embd)
     wpe: Integers  # (block_size, n_embd)
     shifts: Mapping[str, int]  # of the codes q, k, v, x2, h, x3
-    exp: Integers  # (n,) the attention weight of a score that is d below the largest; 0 from n on
+    exp: (
+        Integers  # (n,) attention weight by d >> exp_shift, d: how far a score is below the largest
+    )
+    exp_shift: int
     stream1: Integers  # (256,) code of the first norm -> the same in units of what attn_wo adds
     stream2: Integers  # (256,) x2 + 128 -> the same in units of what mlp_fc2 adds
     units: Mapping[str, float]  # real worth of 1, by the name of the code
@@ -114,29 +121,35 @@ def rounding(state: State) -> Callable[[State], dict[str, Array]]:
     return rounded
 
 
-def quantize(state: State, shifts: Mapping[str, int]) -> Weights:
+def quantize(state: State, shifts: Mapping[str, int]) -> Quantized:
     """Turn a float model into the console's integers, with given shifts."""
-    steps = step_sizes(state)
-    step = {name: steps[parameter] for name, parameter in MATRICES.items()}
-    levels = {name: _levels(state[parameter], step[name]) for name, parameter in MATRICES.items()}
+    found = step_sizes(state)
+    step = {name: found[parameter] for name, parameter in MATRICES.items()}
     e = float(np.abs(state["wte"][:, None] + state["wpe"][None]).max()) / 126 or 1.0
     units = {"e": e, "x1": 1 / NORM, "h": step["fc1"] / NORM * 2.0 ** shifts["h"]}
     for code in "qkv":
         units[code] = step[code] / NORM * 2.0 ** shifts[code]
-    stream1 = units["v"] * 2**14 / RECIPROCAL * step["wo"]
-    stream2 = units["h"] * step["fc2"]
+    o = units["v"] * 2**14 / RECIPROCAL
+    step["wo"] = _fitting(state[MATRICES["wo"]], step["wo"], 255, units["x1"] / o, shifts["x2"])
+    stream1 = o * step["wo"]
     units["x2"] = stream1 * 2.0 ** shifts["x2"]
+    ratio = units["x2"] / units["h"]
+    step["fc2"] = _fitting(state[MATRICES["fc2"]], step["fc2"], H_MAX, ratio, shifts["x3"])
+    stream2 = units["h"] * step["fc2"]
     units["x3"] = stream2 * 2.0 ** shifts["x3"]
     units["logits"] = units["x3"] * step["lm_head"]
     nats = units["q"] * units["k"] / math.sqrt(CONFIG.head_dim)
-    distances = np.arange(min(int(math.log(2 * A_MAX) / nats) + 1, 4096))
+    reach = min(int(math.log(2 * A_MAX) / nats) + 1, D_MAX + 1)  # beyond, a weight rounds to 0
+    exp_shift = next(shift for shift in range(5) if reach - 1 >> shift <= 1024)
+    distances = np.arange((reach - 1 >> exp_shift) + 1) << exp_shift
     codes = np.arange(256) - 128
-    return Weights(
-        levels=levels,
+    return Quantized(
+        levels={name: _levels(state[MATRICES[name]], step[name]) for name in MATRICES},
         wte=_round(state["wte"] / e),
         wpe=_round(state["wpe"] / e),
         shifts=dict(shifts),
         exp=_round(A_MAX * np.exp(-distances * nats)),
+        exp_shift=exp_shift,
         stream1=_round(codes * units["x1"] / stream1),
         stream2=_round(codes * units["x2"] / stream2),
         units=units,
@@ -168,7 +181,7 @@ class Turbo:
     """The arithmetic of the turbo cartridge; an IntegerModel, as fixed.py describes it.
 
     Raises:
-        ValueError: the sizes are not the cartridge's, or a sum could leave 16 bits.
+        ValueError: the sizes are not the cartridge's, or the state is not of these sizes.
     """
 
     def __init__(
@@ -176,16 +189,10 @@ class Turbo:
     ) -> None:
         check_state(config, state)
         if config != CONFIG:
-            raise ValueError(
-                f"the turbo cartridge holds models of {CONFIG}; this one is of {config}"
-            )
+            raise ValueError(f"turbo's arithmetic is made for {CONFIG}; this model is of {config}")
         self.config, self.saturations = config, 0
-        self.peaks = dict.fromkeys(
-            RANGES, 0
-        )  # the largest magnitude of each sum that became a code
+        self.peaks = dict.fromkeys(RANGES, 0)  # the largest sums that became codes
         self.weights = quantize(state, shifts or calibrate(config, state))
-        if not shifts:
-            _check_range(self.weights)
         units = self.weights.units
         self.units: Mapping[str, Array] = {
             "logits": np.array(units["logits"]),
@@ -208,7 +215,7 @@ class Turbo:
         keys, values = cache
         scores = np.einsum("bhd,bthd->bht", q, keys)
         d = scores.max(axis=-1, keepdims=True) - scores
-        a = np.append(w.exp, 0)[np.minimum(d, len(w.exp))]  # (B, n_head, T)
+        a = np.append(w.exp, 0)[np.minimum(d >> w.exp_shift, len(w.exp))]  # (B, n_head, T)
         total = a.sum(axis=-1, keepdims=True)
         shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
         reciprocal = RECIPROCAL // (total << shift)
@@ -246,6 +253,19 @@ def _step_size(w: Array) -> float:
     return best[1]
 
 
+def _fitting(w: Array, step: float, largest: int, ratio: float, shift: int) -> float:
+    """Return the step, or if need be a wider one, with which a row fits 16 bits.
+
+    A row spans its weights' levels times the largest input, what it begins with (255 codes of the
+    stream, each `ratio` / step) and the window of the code that it becomes.
+    """
+    while True:
+        row = int(np.abs(_levels(w, step)).sum(axis=1).max()) * largest
+        if row + 255 * ratio / step + 2 + (129 << shift) < 65536:
+            return step
+        step *= 1.1
+
+
 def _levels(w: Array, step: float) -> Integers:
     return np.clip(_round(w / step), -LEVEL, LEVEL)
 
@@ -257,18 +277,3 @@ def _shift(unit: float) -> int:
 
 def _round(x: Array) -> Integers:
     return np.rint(x).astype(np.int64)
-
-
-def _check_range(weights: Weights) -> None:
-    """Raise ValueError if a row that starts from the stream could leave 16 bits."""
-    for stream, name, code, largest in (
-        (weights.stream1, "wo", "x2", 255),
-        (weights.stream2, "fc2", "x3", H_MAX),
-    ):
-        row = int(np.abs(weights.levels[name]).sum(axis=1).max())
-        span = int(np.ptp(stream)) + row * largest + (128 << weights.shifts[code])
-        if span > 65535:
-            raise ValueError(
-                f"a row of {MATRICES[name]} spans {span}, and 16 bits hold 65535; "
-                "train with smaller weights, or quantization-aware"
-            )

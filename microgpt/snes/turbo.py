@@ -1,8 +1,8 @@
-"""Write the turbo cartridge's model as a program: each row of each matrix an unrolled sum.
+"""Write a model as a program of the turbo cartridge: each row of each matrix an unrolled sum.
 
-The weights are in the code: `plus 3, 5` adds 5 times input 3, from the table of multiples that
-`build_multiples` (gpt.asm) wrote. `sources` returns the text of what is generated; what is the same
-for every model is written by hand in asm/turbo/.
+The weights are in the code: `plus 3, 5` adds 5 times input 3, out of a table of multiples. What is
+the same for every model is written by hand, in asm/turbo/. Here it is also shown, row by row, that
+no sum leaves 16 bits: so no carry ever has to be cleared between two additions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ from microgpt.engines.fixed_turbo import (
     Q_HALF,
     RECIPROCAL,
     Integers,
+    Quantized,
     Turbo,
-    Weights,
     product_table,
     rsqrt_table,
 )
@@ -37,11 +37,7 @@ INPUT_MAX = 255
 
 
 def files(model: Turbo) -> dict[str, bytes]:
-    """Return the model as sources of the cartridge, and the factors of its temperatures, by name.
-
-    Raises:
-        ValueError: a row's sum could leave 16 bits.
-    """
+    """Return the sources that hold the model, and the factors of its temperatures, by file name."""
     weights, unit = model.weights, float(model.units["logits"])
     sources = {
         "formats.inc": _formats(weights),
@@ -55,16 +51,17 @@ def files(model: Turbo) -> dict[str, bytes]:
     }
 
 
-def _formats(weights: Weights) -> Iterator[str]:
+def _formats(weights: Quantized) -> Iterator[str]:
     yield "; Formats of this model's codes; written by turbo.py."
     for name, shift in weights.shifts.items():
         yield f"SHIFT_{name.upper()} = {shift}"
+    yield f"EXP_SHIFT = {weights.exp_shift}"
     yield f"EXP_COUNT = {len(weights.exp)}"
     for name, segment in BANKS.items():
         yield f"BANK_OF_{name.upper()} = ${0x810000 if segment == 'CODE1' else 0x800000:06X}"
 
 
-def _matrices(weights: Weights) -> Iterator[str]:
+def _matrices(weights: Quantized) -> Iterator[str]:
     """Yield the lines of the five routines that multiply."""
     shifts, levels = weights.shifts, weights.levels
     yield "; The matrices of the model, each row a program; written by turbo.py."
@@ -80,7 +77,7 @@ def _matrices(weights: Weights) -> Iterator[str]:
             finish = "q_code" if code == "q" else "kv_code"
             where = {"q": "", "k": "keys, ", "v": "values, "}[code]
             tail = "" if code == "q" else f" ::SHIFT_{code.upper()},"
-            lines, wrapped = _row(row, window(code, half_range), finish)
+            lines, wrapped = _row(row, window(code, half_range))
             yield from lines
             yield f"        {finish} {where}{i},{tail} {wrapped}"
     yield from _end()
@@ -92,7 +89,7 @@ def _matrices(weights: Weights) -> Iterator[str]:
         yield from (f"        lda codes + {2 * i}", "        asl", "        tax")
         yield "        lda stream1,x"
         constant = window("x2", 127) - offset
-        lines, wrapped = _row(row, constant, "x2_code", int(np.ptp(weights.stream1)))
+        lines, wrapped = _row(row, constant, int(np.ptp(weights.stream1)))
         yield from lines
         yield f"        x2_code {i}, {wrapped}"
     yield from _end()
@@ -100,8 +97,7 @@ def _matrices(weights: Weights) -> Iterator[str]:
     yield from _routine("fc1", "the hidden units: rows of mlp_fc1")
     for i, row in enumerate(levels["fc1"]):
         yield f"; mlp_fc1, row {i}"
-        lines, _ = _row(row, window("h", 0), "h_code")
-        yield from lines
+        yield from _row(row, window("h", 0))[0]
         yield f"        h_code {i}"
     yield from _end()
 
@@ -124,7 +120,7 @@ def _matrices(weights: Weights) -> Iterator[str]:
         yield f"column_{j + 1}:"
     for i, (row, low) in enumerate(zip(levels["fc2"], lows, strict=True)):
         constant = window("x3", 128) - offset - low
-        wrapped = _wrapped(constant, constant + spread + int(np.abs(row).sum()) * H_MAX, "mlp_fc2")
+        wrapped = _wrapped(constant, constant + spread + int(np.abs(row).sum()) * H_MAX)
         yield from (f"        lda z:{2 * i}", *_constant(constant))
         yield f"        x3_code {i}, {wrapped}"
     yield from _end()
@@ -154,18 +150,17 @@ def _end() -> Iterator[str]:
     yield ".endproc"
 
 
-def _row(row: Integers, constant: int, finish: str, stream: int = 0) -> tuple[list[str], int]:
+def _row(row: Integers, constant: int, stream: int = 0) -> tuple[list[str], int]:
     """Return the lines that leave sum(row * (code - 128)) + constant, and where negatives begin.
 
-    Where the row starts from the stream (0 to `stream`), that is already in the accumulator and the
+    Where a row starts from the stream (0 to `stream`), that is in the accumulator already, and the
     carry is clear. A sum below zero may borrow once on its way: it is clamped to the lowest anyway.
     """
     constant -= 128 * int(row.sum())
     low = constant - int(-row[row < 0].sum()) * INPUT_MAX
-    high = constant + int(row[row > 0].sum()) * INPUT_MAX + stream
-    wrapped = 32768 if finish == "h_code" else _wrapped(low, high, finish)
-    if finish == "h_code" and (low < -32768 or high > 32767):
-        raise ValueError(f"a row of mlp_fc1 reaches from {low} to {high}: more than 16 bits")
+    added = int(row[row > 0].sum()) * INPUT_MAX + stream
+    assert added + max(constant, 0) < 65536, "quantize found a step that fits"
+    wrapped = _wrapped(low, added + constant)
     if stream:
         return list(_terms(row, constant)), wrapped
     if constant >= 0:
@@ -173,11 +168,10 @@ def _row(row: Integers, constant: int, finish: str, stream: int = 0) -> tuple[li
     return ["        lda #0", "        clc", *_terms(row, constant)], wrapped
 
 
-def _wrapped(low: int, high: int, where: str) -> int:
+def _wrapped(low: int, high: int) -> int:
     """Return a number above the highest sum, below the lowest: negative, and so wrapped around."""
-    if high >= 65536 + min(low, 0) or high > 65534:
-        raise ValueError(f"a row of {where} reaches from {low} to {high}: more than 16 bits")
-    return (high + 65536 + min(low, 0)) // 2 + 1 if low < 0 else 65535
+    assert high < min(65535, 65536 + low), "quantize found a step that fits"
+    return (high + 65536 + min(low, 0)) // 2 + 1
 
 
 def _terms(row: Integers, constant: int) -> Iterator[str]:
@@ -221,8 +215,8 @@ def reciprocals() -> Integers:
     return np.where(total < A_MAX, 0, table)
 
 
-def _tables(weights: Weights) -> Iterator[str]:
-    wte_low = int(weights.wte.min())
+def _tables(weights: Quantized) -> Iterator[str]:
+    wte_low = weights.wte.min(axis=0)  # what keeps both summands of an embedding positive
     squares = (np.arange(255) - 127) ** 2
     yield "; The tables of the model; written by turbo.py."
     yield '        .include "turbo/turbo.inc"'

@@ -12,9 +12,10 @@ saturations:   .res 2           ; codes clamped since power on
 
         .segment "PAGES"        ; each begins a page: there the direct page is fastest
 multiples:     .res 256         ; of the 16 inputs of the matrix at work
-attention_page: .res 256
-keys:          .res BLOCK_SIZE * N_EMBD
-values:        .res BLOCK_SIZE * N_EMBD + 1 ; a 16-bit store may touch one byte more
+keys:          .res BLOCK_SIZE * N_EMBD ; codes of 8 bits; they are stored as 16, so that the very
+attention_page: .res 256                ; last touches the byte behind: here nothing of value ...
+values:        .res BLOCK_SIZE * N_EMBD
+               .res 1                   ; ... and here nothing at all
 
         .segment "BSS"
 codes:         .res 2 * N_EMBD  ; the input of the matrix at work
@@ -239,6 +240,9 @@ weigh:  .repeat ::N_HEAD, h
             lda z:LARGEST + 16 * h
             sec
             sbc scores + 2 * h,x
+            .repeat ::EXP_SHIFT ; none, for a model that learned something
+                lsr
+            .endrepeat
             cmp #EXP_COUNT
             bcc near
             lda #A_ZERO
