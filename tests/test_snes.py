@@ -53,9 +53,9 @@ def missing() -> str | None:
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
-def weights(seed: int) -> State:
+def weights(seed: int, config: GPTConfig = SIZES) -> State:
     """Return parameters as large as trained ones, some of them larger than 1."""
-    state = {n: 4 * a for n, a in initial_state(SIZES, random.Random(seed)).items()}
+    state = {n: 4 * a for n, a in initial_state(config, random.Random(seed)).items()}
     state["lm_head"][3, 5], state["layer0.mlp_fc1"][7, 2] = 1.5, -2.75
     return state
 
@@ -100,6 +100,17 @@ def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
 @pytest.fixture(scope="module")
 def made() -> tuple[rom.Rom, IntegerModel]:
     return rom.make("classic", SIZES, weights(1))
+
+
+@pytest.fixture(scope="module", params=rom.CARTRIDGES)
+def each(request: pytest.FixtureRequest) -> tuple[rom.Rom, IntegerModel]:
+    """Return each of the cartridges, one after another."""
+    return make(request.param)
+
+
+def make(name: str) -> tuple[rom.Rom, IntegerModel]:
+    config = GPTConfig(block_size=rom.CARTRIDGES[name].block_size)
+    return rom.make(name, config, weights(1, config))
 
 
 @pytest.fixture(scope="module")
@@ -271,52 +282,54 @@ def equal(
     return count
 
 
-def test_every_token_of_200_names_is_exact(bench: Bench) -> None:
-    model = bench.model
+def test_every_token_of_200_names_is_exact(each: tuple[rom.Rom, IntegerModel]) -> None:
+    bench, model = still(each), each[1]
     bench.console.write(bench.labels["saturations"], 0)
     before = model.saturations
     assert equal(bench.console, model, LISTS) > 1000
     assert bench.read("saturations") == [model.saturations - before]
+    bench.console.close()
 
 
-def test_every_token_of_200_names_is_exact_on_snes9x(made: tuple[rom.Rom, IntegerModel]) -> None:
+def test_every_token_of_200_names_is_exact_on_snes9x(each: tuple[rom.Rom, IntegerModel]) -> None:
     found = find_spec("stable_retro")
     if not found or not found.origin:
         pytest.skip("stable-retro, which contains a Snes9x core, is not installed")
     core = Path(found.origin).parent / "cores" / "snes9x_libretro.so"
-    with Console(made[0].data, core) as console:
-        assert equal(console, made[1], LISTS) > 1000
+    with Console(each[0].data, core) as console:
+        assert equal(console, each[1], LISTS) > 1000
 
 
-def test_20_names_are_exact_on_bsnes_accuracy(made: tuple[rom.Rom, IntegerModel]) -> None:
+def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]) -> None:
     try:
         core = find_core("bsnes_mercury_accuracy")
     except OSError as error:
         pytest.skip(str(error))
-    with Console(made[0].data, core) as console:
-        assert equal(console, made[1], LISTS[:1]) > 20
+    with Console(each[0].data, core) as console:
+        assert equal(console, each[1], LISTS[:1]) > 20
 
 
-def test_pal_consoles_make_the_same_names(made: tuple[rom.Rom, IntegerModel]) -> None:
-    with Console(made[0].data, pal=True) as console:
-        assert equal(console, made[1], LISTS[:1]) > 20
+def test_pal_consoles_make_the_same_names(each: tuple[rom.Rom, IntegerModel]) -> None:
+    with Console(each[0].data, pal=True) as console:
+        assert equal(console, each[1], LISTS[:1]) > 20
 
 
-def test_the_console_is_an_engine() -> None:
+def test_the_console_is_an_engine(each: tuple[rom.Rom, IntegerModel]) -> None:
     """The contract's inference half: inspection and steps, equal to the integers' to the bit."""
-    state, tokens = weights(2), [26, 4, 12, 12, 0, 3, 3, 9]
-    console, integers = SnesEngine(SIZES, state), FixedEngine(SIZES, state)
+    size, seed = each[1].config.block_size, random.Random(2)
+    tokens = [26, *(seed.randrange(27) for _ in range(size - 1))]
+    console, integers = SnesEngine.of(each[0].data, each[1]), FixedEngine.of(each[1])
     found, expected = console.inspect(tokens), integers.inspect(tokens)
     assert found.keys() == expected.keys()
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     for _ in range(2):
         assert [console.step(t).tolist() for t in tokens] == expected["logits"].tolist()
-        with pytest.raises(ValueError, match="block_size is 8"):
+        with pytest.raises(ValueError, match=f"block_size is {size}"):
             console.step(0)
         console.reset()
-    with pytest.raises(ValueError, match="9 tokens do not fit"):
-        console.inspect([0] * 9)
+    with pytest.raises(ValueError, match=f"{size + 1} tokens do not fit"):
+        console.inspect([0] * (size + 1))
     with pytest.raises(ValueError, match="token 27"):
         console.step(27)
 
