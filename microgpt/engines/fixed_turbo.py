@@ -36,6 +36,7 @@ Integers = NDArray[np.int64]
 
 CONFIG = GPTConfig(n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27)
 LEVEL = 15  # the largest level of a weight: 5 bits hold -15 to 15
+WIDER = 1.15  # 4 % less time on the console, 0.001 nats/token more loss
 MATRICES = {  # by the name of their rows in the console's program
     "q": "layer0.attn_wq",
     "k": "layer0.attn_wk",
@@ -111,8 +112,11 @@ def step_sizes(state: State) -> dict[str, float]:
 
 
 def rounding(state: State) -> Callable[[State], dict[str, Array]]:
-    """Return what rounds each matrix to the levels of its step in this state."""
-    steps = step_sizes(state)
+    """Return what rounds each matrix to levels, of steps a little wider than this state's best.
+
+    More levels are then 8 or less, which the console adds at one stroke.
+    """
+    steps = {name: WIDER * step for name, step in step_sizes(state).items()}
 
     def rounded(state: State) -> dict[str, Array]:
         levels = {name: _levels(state[name], step) * step for name, step in steps.items()}

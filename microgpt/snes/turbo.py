@@ -165,7 +165,10 @@ def _row(row: Integers, constant: int, stream: int = 0) -> tuple[list[str], int]
         return list(_terms(row, constant)), wrapped
     if constant >= 0:
         return [f"        lda #{constant}", "        clc", *_terms(row, 0)], wrapped
-    return ["        lda #0", "        clc", *_terms(row, constant)], wrapped
+    lines = list(_terms(row, constant))
+    if lines[0].startswith("        plus"):  # begin with what would be added to 0
+        return [lines[0].replace("plus", "first"), "        clc", *lines[1:]], wrapped
+    return ["        lda #0", *lines], wrapped
 
 
 def _wrapped(low: int, high: int) -> int:

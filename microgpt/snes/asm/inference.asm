@@ -187,7 +187,7 @@ routine choose, 16, 16
 
 ; Write down a token and how it came about, where those who watch can read it later.
 ;   IN        token, position, chosen, drawn, temperature, seed, logits, probs, watched
-;   OUT       ring (its probs if watched), tokens_done; context: this token added
+;   OUT       ring (logits and probs if watched), tokens_done; context: this token added
 ;   CLOBBERS  A X Y
 routine record, 16, 16
         lda position
@@ -212,6 +212,8 @@ routine record, 16, 16
         sta f:ring + 8,x
         lda seed
         sta f:ring + 10,x
+        lda watched
+        beq @done
         txa
         clc
         adc #.loword(ring) + 12
@@ -220,13 +222,11 @@ routine record, 16, 16
         ldx #logits
         lda #2 * VOCAB_SIZE - 1
         mvn #$00, #$7E
-        lda watched
-        beq @done
         ldx #probs
         lda #2 * VOCAB_SIZE - 1
         mvn #$00, #$7E
-@done:  plb
-        inc tokens_done
+        plb
+@done:  inc tokens_done
         rts
 .endproc
 

@@ -133,11 +133,12 @@ routine divide, 16, 16
 ;   CLOBBERS  A X Y dividend divisor largest index reach scale_low scale_high fraction halvings
 routine exponentials, 16, 16
         lda softmax_count
+        dec
         asl
-        sta index
+        sta index               ; of the last number
+        tay
         lda #$8000
         sta largest
-        ldy #0
 @compare:
         lda (softmax_in),y
         sec
@@ -149,10 +150,9 @@ routine exponentials, 16, 16
         lda (softmax_in),y
         sta largest
 @smaller:
-        iny
-        iny
-        cpy index
-        bne @compare
+        dey
+        dey
+        bpl @compare
 
         lda #$FFFF              ; e is 0 from d = 2^12 on: if max - z > (2^20 - 1) / scale
         sta dividend
@@ -173,14 +173,14 @@ routine exponentials, 16, 16
         a16
         stz exp_sum
         stz exp_sum + 2
-        ldy #0
+        ldy index
 each:   lda largest
         sec
         sbc (softmax_in),y      ; 0 to 65535: unsigned, so it cannot overflow
         cmp reach
         beq near
         bcs zero
-near:  a8
+near:   a8
         sta M7A
         xba
         sta M7A
@@ -214,13 +214,11 @@ store:  sta exps,y
         bcc next
         inc exp_sum + 2
         bra next
-zero:  lda #0
+zero:   lda #0
         sta exps,y
-next:  iny
-        iny
-        cpy index
-        bne each
-
+next:   dey
+        dey
+        bpl each
         rts
 halve:  .repeat 16, i           ; where to enter the chain of shifts that ends at store, to pass i
             .addr store - i
