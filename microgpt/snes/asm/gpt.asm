@@ -160,8 +160,8 @@ row_offset:                                             ; A * ROW
 ;   IN        query, keys, values, position
 ;   OUT       mix: N_EMBD numbers; attention: [head][position], 32768 = 1
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor softmax_in softmax_out softmax_count
-;             softmax_scale exp_sum exps largest index reach scale_low scale_high fraction halvings shift head head_weights time
-;             time_vector dimension sum saturations scores
+;             softmax_scale exp_sum exps largest index reach reach_scale scale_low scale_high
+;             fraction halvings shift head head_weights time time_vector dimension sum saturations scores
 routine attend, 16, 16
         stz head
         lda #attention

@@ -19,7 +19,8 @@ softmax_scale: .res 2
 exp_sum:       .res 4
 largest:       .res 2
 index:         .res 2
-reach:         .res 2
+reach:         .res 2           ; the largest max - z whose exponential is not 0 ...
+reach_scale:   .res 2           ; ... at this scale
 scale_low:     .res 1
 scale_high:    .res 2
 fraction:      .res 2           ; d, of which the lower 8 bits are a fraction
@@ -130,7 +131,8 @@ routine divide, 16, 16
 ;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
 ;             softmax_scale: 256 log2(e) / temperature, 32 to 32639
 ;   OUT       exps: 65535 for the largest; exp_sum: their sum, 32 bits
-;   CLOBBERS  A X Y dividend divisor largest index reach scale_low scale_high fraction halvings
+;   CLOBBERS  A X Y dividend divisor largest index reach reach_scale scale_low scale_high fraction
+;             halvings
 routine exponentials, 16, 16
         lda softmax_count
         dec
@@ -154,6 +156,10 @@ routine exponentials, 16, 16
         dey
         bpl @compare
 
+        lda softmax_scale
+        cmp reach_scale
+        beq reached             ; as it was the last time
+        sta reach_scale
         lda #$FFFF              ; e is 0 from d = 2^12 on: if max - z > (2^20 - 1) / scale
         sta dividend
         lda #$000F
@@ -162,6 +168,7 @@ routine exponentials, 16, 16
         sta divisor
         call divide
         sta reach
+reached:
         a8
         lda softmax_scale       ; scale = 256 * high + low, low from -128 to 127, as the PPU takes it
         sta scale_low
@@ -228,8 +235,8 @@ halve:  .repeat 16, i           ; where to enter the chain of shifts that ends a
 ; Turn numbers of any size into probabilities.
 ;   IN        as exponentials; softmax_out: address of the results
 ;   OUT       (softmax_out): probabilities, 32768 = 1; exps, exp_sum: as exponentials
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach scale_low scale_high
-;             fraction halvings shift
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor largest index reach reach_scale scale_low
+;             scale_high fraction halvings shift
 routine softmax, 16, 16
         call exponentials
         lda exp_sum + 2         ; p = e / sum = e * (2^31 / sum') >> 16 >> shift,
