@@ -29,11 +29,11 @@ PUBLISHED_PORT = {
 TIMES = 5  # each routine; the middle counts
 
 GAME = [  # what is measured, and the routines that make it up
-    ("softmax of 27, with probabilities", ["softmax"]),
+    ("softmax of 27, as the view inside shows it", ["softmax"]),
     ("sampling: exponentials, a random number, a choice", ["exponentials", "random", "sample"]),
     ("a letter on the screen", ["draw_letter"]),
     ("the view inside, whole", ["draw_inside"]),
-    ("a record for whoever watches", ["record"]),
+    ("a record of the token", ["record"]),
     ("the forward pass, at the last position", ["gpt_step"]),
 ]
 OWN = {
@@ -50,7 +50,8 @@ def clocks(console: Console, labels: dict[str, int], routine: str) -> int:
     """Return what a routine takes, on what the game left in its variables."""
     taken = []
     for _ in range(TIMES):
-        console.write(labels["position"], console.at["block_size"] - 1)
+        last = 7 if routine == "draw_letter" else console.at["block_size"] - 1
+        console.write(labels["position"], last)
         arguments = {"x": labels["residual"]} if routine in ("linear", "rmsnorm") else {}
         if routine == "linear":
             values = {"matrix": labels["weights"] + 2 * 16 * 62, "bias": labels["biases"]}
@@ -87,6 +88,7 @@ def measure(name: str) -> dict[str, Any]:
     made, _ = rom.make(name, run.config, run.checkpoint().model().state)
     with Console(made.data) as console:
         list(console.list())  # so that everything holds what it holds in the game
+        console.write(console.at["watched"], 0)
         routines = {
             what: {routine: clocks(console, made.labels, routine) for routine in routines}
             for what, routines in OWN[name] + GAME

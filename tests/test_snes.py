@@ -192,6 +192,12 @@ def test_random_numbers_follow_the_model(bench: Bench) -> None:
             assert bench.call("random") == model.draw()
 
 
+def test_clocks_are_those_of_the_routine(bench: Bench) -> None:
+    """A routine that only returns takes 6 cycles; what refreshing memory adds comes in 40s."""
+    bench.console.wram[SPARE] = 0x60  # rts
+    assert -8 <= bench.console.call(SPARE).clocks <= 100
+
+
 # ---- vector.asm ----------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ HALT, RESET, STEP, LIST, CALL = range(1, 6)  # what the mailbox takes: see infer
 RECORD, N_RECORDS = 128, 64
 STARTUP = 30  # frames until the cartridge has set itself up and looks into its mailbox
 CLOCKS_PER_LINE = 1364
+CALL_CLOCKS = 940  # what a call takes besides the routine; 40 more where memory is refreshed
+NOTHING = 0x1E00  # the stack's last byte, never reached: a routine that does nothing
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Console(Emulator):
         left = self.at["registers"]
         before, after = self.words(self.at["beam"], 6).reshape(2, 3).tolist()
         a, x, y, p = (self.word(left + 2 * i) for i in range(4))
-        return Registers(a, x, y, p, self._clocks(after) - self._clocks(before))
+        return Registers(a, x, y, p, self._clocks(after) - self._clocks(before) - CALL_CLOCKS)
 
     def _clocks(self, beam: list[int]) -> int:
         frames, line, dot = beam  # frames are counted from the blank on: line 225

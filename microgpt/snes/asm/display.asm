@@ -92,6 +92,7 @@ fast:   .byte "fast", 0
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
+;   CLOCKS    180,000
 routine draw_all, 16, 16
         stz dirty               ; what is half done is not to be shown
         ldx #2 * 32 * 28 - 2
@@ -134,6 +135,7 @@ routine draw_all, 16, 16
 ;   IN        X: its address
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour room
+;   CLOCKS    250 a text, 190 a letter
 routine draw_texts, 16, 16
 @next:  lda a:0,x
         bmi @done
@@ -155,6 +157,7 @@ routine draw_texts, 16, 16
 ;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
 ;   OUT       X: behind the 0; Y: behind the text
 ;   CLOBBERS  A X Y room
+;   CLOCKS    190 a letter
 routine draw_text, 16, 16
 @next:  lda a:0,x
         inx
@@ -176,6 +179,7 @@ routine draw_text, 16, 16
 ;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
 ;   OUT       picture, dirty; Y: behind the text
 ;   CLOBBERS  A X Y room
+;   CLOCKS    590 a letter
 routine draw_big, 16, 16
 @next:  lda a:0,x
         inx
@@ -215,6 +219,7 @@ tile:   asl                     ; A: a letter's number, four tiles each
 ; Draw the frame.
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour count
+;   CLOCKS    9,800
 routine draw_frame, 16, 16
         ldx #TOP * LINE + 1 * COLUMN
         lda #TILE_FRAME | VIOLET
@@ -253,6 +258,7 @@ line:   sta picture,x           ; corner, line, corner; X: to the next line
 ;   IN        name_number, view
 ;   OUT       picture, dirty
 ;   CLOBBERS  as draw_one, draw_name
+;   CLOCKS    13,400
 routine draw_last_name, 16, 16
         lda view
         bne @rate
@@ -267,6 +273,7 @@ routine draw_last_name, 16, 16
 ;   IN        number: which
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product colour offset
+;   CLOCKS    3,400
 routine draw_one, 16, 16
         lda #WHITE
         sta colour
@@ -311,6 +318,7 @@ where:                          ; X: the letters of the name `number`; Y: its pl
 ;   IN        view, name_number, names
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product colour number offset
+;   CLOCKS    9,400
 routine draw_name, 16, 16
         lda view
         bne @done
@@ -338,6 +346,7 @@ routine draw_name, 16, 16
 ;   IN        chosen: the letter; position: the one before it
 ;   OUT       picture, dirty
 ;   CLOBBERS  A Y colour
+;   CLOCKS    600
 routine draw_letter, 16, 16
         lda position
         cmp #WIDTH
@@ -358,6 +367,7 @@ routine draw_letter, 16, 16
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
+;   CLOCKS    700; 105,000 inside
 routine draw_token, 16, 16
         lda view
         beq @names
@@ -373,6 +383,7 @@ routine draw_token, 16, 16
 ;   IN        seed, temperature, speed, prefix, prefix_length, editing
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count number
+;   CLOCKS    34,000
 routine draw_status, 16, 16
         lda seed                ; four digits, the one being edited bright
         sta number
@@ -466,6 +477,7 @@ routine draw_status, 16, 16
 ;   IN        list_tokens, list_frame, frames
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor number
+;   CLOCKS    10,300
 routine draw_rate, 16, 16
         lda list_tokens
         sta mul_a
@@ -517,6 +529,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y colour place count height number bar_of offset
 SPACING = 1 + (BLOCK_SIZE <= 8)
+;   CLOCKS    105,000
 routine draw_inside, 16, 16
         stz dirty               ; what is half done is not to be shown
         stz number              ; the letters read, then the one chosen

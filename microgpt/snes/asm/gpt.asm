@@ -76,6 +76,7 @@ mlp_fc2_bias = mlp_fc1_bias + 4 * N_HIDDEN
 ;   IN        -
 ;   OUT       position
 ;   CLOBBERS  position
+;   CLOCKS    30
 routine gpt_reset, 16, 16
         stz position            ; keys and values past it are never read
         rts
@@ -87,6 +88,7 @@ routine gpt_reset, 16, 16
 ;             hidden: what the layer read, made, and thought; keys, values: this position added
 ;   CLOBBERS  A X Y and every variable of math.asm, vector.asm and gpt.asm but token, position, prng_x
 ;             prng_y
+;   CLOCKS    2,800,000 at the first position, 3,300,000 at the eighth
 routine gpt_step, 16, 16
         into h                                          ; x = wte[token] + wpe[position]
         lda token
@@ -162,6 +164,7 @@ row_offset:                                             ; A * ROW
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor softmax_in softmax_out softmax_count
 ;             softmax_scale exp_sum exps largest index reach reach_scale scale_low scale_high
 ;             fraction halvings shift head head_weights time time_vector dimension sum saturations scores
+;   CLOCKS    95,000 at the first position, 600,000 at the eighth
 routine attend, 16, 16
         stz head
         lda #attention

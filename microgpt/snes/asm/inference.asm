@@ -70,6 +70,7 @@ temperatures:  .incbin "temperatures.bin"
         .segment "CODE"
 
 ; Play, for ever.
+;   CLOCKS    it never ends
 routine play, 16, 16
         lda #$1990
         sta seed
@@ -163,6 +164,7 @@ stop:   cmp #1
 ;   IN        logits, temperature, watched, view
 ;   OUT       exps, exp_sum; if watched or in view: probs; chosen, drawn: none yet
 ;   CLOBBERS  A X Y and what softmax does
+;   CLOCKS    32,000; 57,000 if watched or in view
 routine choose, 16, 16
         lda #$FFFF
         sta chosen
@@ -189,6 +191,7 @@ routine choose, 16, 16
 ;   IN        token, position, chosen, drawn, temperature, seed, logits, probs, watched
 ;   OUT       ring (logits and probs if watched), tokens_done; context: this token added
 ;   CLOBBERS  A X Y
+;   CLOCKS    800; 6,000 if watched
 routine record, 16, 16
         lda position
         asl
@@ -234,6 +237,7 @@ routine record, 16, 16
 ;   IN        speed, token_frame
 ;   OUT       turn; token_frame: now
 ;   CLOBBERS  A X Y
+;   CLOCKS    what is to be waited for
 routine pace, 16, 16
 @wait:  call poll
         lda turn
@@ -254,6 +258,7 @@ routine pace, 16, 16
 ;   IN        pad_pressed
 ;   OUT       A, buttons
 ;   CLOBBERS  A pad_pressed
+;   CLOCKS    50
 routine take_buttons, 16, 16
         lda pad_pressed
         sta buttons
@@ -265,6 +270,7 @@ routine take_buttons, 16, 16
 ;   IN        command, pad_pressed
 ;   OUT       turn: not 0 if the list is to begin again, or to stop
 ;   CLOBBERS  anything
+;   CLOCKS    100; more if there is something to do
 routine poll, 16, 16
         lda command
         beq @pad
@@ -335,6 +341,7 @@ routine poll, 16, 16
 ; Let the pad turn the letters of the prefix.
 ;   OUT       prefix, prefix_length; turn: 1 if it is to be completed
 ;   CLOBBERS  anything
+;   CLOCKS    as many as its player takes
 routine edit_prefix, 16, 16
         ldx #2 * BLOCK_SIZE - 2
 @keep:  lda prefix,x
@@ -415,6 +422,7 @@ routine edit_prefix, 16, 16
 ; Let the pad turn the digits of the seed.
 ;   OUT       seed; turn: 1 if its names are to be made
 ;   CLOBBERS  anything
+;   CLOCKS    as many as its player takes
 routine edit_seed, 16, 16
         lda seed
         pha
@@ -496,6 +504,7 @@ left_4: ldy #4                  ; turn the seed left by a digit
 ;   IN        command, argument, registers
 ;   OUT       command: 0; turn
 ;   CLOBBERS  anything
+;   CLOCKS    those of what is asked for
 routine answer, 16, 16
         ldx #2
         stx turn

@@ -32,6 +32,7 @@ vector_in:     .res 2 * N_HIDDEN
 ;   IN        X: address of the vector; destination; matrix, bias, rows, columns
 ;   OUT       (destination): rows numbers, each (sum + 128) >> 8, clamped to 16 bits
 ;   CLOBBERS  A X Y matrix bias rows destination acc_low acc_high saturations vector_in
+;   CLOCKS    191,000 for 16 x 16 weights: 750 each
 routine linear, 16, 16
         ldy #0
 @offset:
@@ -66,6 +67,7 @@ routine linear, 16, 16
 ;   IN        matrix: address of the row; bias: address of its 32-bit constant; columns; vector_in
 ;   OUT       A: the sum, Q8.8
 ;   CLOBBERS  A X Y acc_low acc_high saturations
+;   CLOCKS    11,300 for 16 weights, 700 each
 routine dot, 16, 16
         stz acc_low
         stz acc_low + 2
@@ -188,6 +190,7 @@ routine dot, 16, 16
 ;   IN        X, Y: their addresses; destination
 ;   OUT       (destination)
 ;   CLOBBERS  A X Y destination place saturations
+;   CLOCKS    6,100
 routine add_vectors, 16, 16
         lda #N_EMBD
         sta place
@@ -217,6 +220,7 @@ routine add_vectors, 16, 16
 ;   IN        X: address of the vector; destination
 ;   OUT       (destination): N_EMBD numbers
 ;   CLOBBERS  A X Y mul_a mul_b product destination source square_sum scale steps place saturations
+;   CLOCKS    56,500
 routine rmsnorm, 16, 16
         stx source
         stz square_sum
@@ -327,6 +331,7 @@ routine rmsnorm, 16, 16
 ;   IN        X: address of the vector; Y: its length in bytes
 ;   OUT       the vector
 ;   CLOBBERS  A X Y
+;   CLOCKS    8,200 for 64 numbers
 routine relu, 16, 16
 @next:  lda a:0,x
         bpl @on
