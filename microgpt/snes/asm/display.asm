@@ -29,6 +29,7 @@ height:        .res 2           ; of a bar, in lines
 number:        .res 2
 bar_of:        .res 2
 offset:        .res 2
+rate:          .res 2           ; tenths of tokens a second, at the last name
 room:          .res 2           ; letters that a text may still have
 
         .segment "RODATA"
@@ -128,6 +129,7 @@ routine draw_all, 16, 16
         call draw_texts
         call draw_inside
 @status:
+        call draw_rate
         jmp draw_status
 .endproc
 
@@ -135,7 +137,7 @@ routine draw_all, 16, 16
 ;   IN        X: its address
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour room
-;   CLOCKS    250 a text, 190 a letter
+;   CLOCKS    400 a letter
 routine draw_texts, 16, 16
 @next:  lda a:0,x
         bmi @done
@@ -157,7 +159,7 @@ routine draw_texts, 16, 16
 ;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
 ;   OUT       X: behind the 0; Y: behind the text
 ;   CLOBBERS  A X Y room
-;   CLOCKS    190 a letter
+;   CLOCKS    300 a letter
 routine draw_text, 16, 16
 @next:  lda a:0,x
         inx
@@ -179,7 +181,7 @@ routine draw_text, 16, 16
 ;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
 ;   OUT       picture, dirty; Y: behind the text
 ;   CLOBBERS  A X Y room
-;   CLOCKS    590 a letter
+;   CLOCKS    700 a letter
 routine draw_big, 16, 16
 @next:  lda a:0,x
         inx
@@ -254,10 +256,10 @@ line:   sta picture,x           ; corner, line, corner; X: to the next line
         rts
 .endproc
 
-; Show the list's finished name, and the speed.
-;   IN        name_number, view
-;   OUT       picture, dirty
-;   CLOBBERS  as draw_one, draw_name
+; Show the list's finished name, and the speed since the list began.
+;   IN        name_number, view, list_tokens, list_frame, frames
+;   OUT       picture, dirty; rate
+;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room number offset
 ;   CLOCKS    13,400
 routine draw_last_name, 16, 16
         lda view
@@ -266,7 +268,26 @@ routine draw_last_name, 16, 16
         dec
         sta number
         call draw_one
-@rate:  jmp draw_rate
+@rate:  lda list_tokens         ; tenths of tokens a second
+        sta mul_a
+        ldx #601                ; frames in 10 seconds
+        lda STAT78
+        and #$0010
+        beq @ntsc
+        ldx #500
+@ntsc:  stx mul_b
+        call mul16u
+        lda product
+        sta dividend
+        lda product + 2
+        sta dividend + 2
+        lda frames
+        sec
+        sbc list_frame
+        sta divisor
+        call divide
+        sta rate
+        jmp draw_rate
 .endproc
 
 ; Draw a name of the list.
@@ -470,33 +491,17 @@ routine draw_status, 16, 16
         beq @help
         ldx #edit_texts
 @help:  call draw_texts
-        ; falls into draw_rate
+        inc dirty
+        rts
 .endproc
 
-; Draw the tokens made each second, since the list began.
-;   IN        list_tokens, list_frame, frames
+; Draw the tokens made each second.
+;   IN        rate
 ;   OUT       picture, dirty
-;   CLOBBERS  A X Y mul_a mul_b product dividend divisor number
-;   CLOCKS    10,300
+;   CLOBBERS  A X Y dividend divisor
+;   CLOCKS    7,500
 routine draw_rate, 16, 16
-        lda list_tokens
-        sta mul_a
-        ldx #601                ; frames in 10 seconds
-        lda STAT78
-        and #$0010
-        beq @ntsc
-        ldx #500
-@ntsc:  stx mul_b
-        call mul16u
-        lda product
-        sta dividend
-        lda product + 2
-        sta dividend + 2
-        lda frames
-        sec
-        sbc list_frame
-        sta divisor
-        call divide
+        lda rate
         jsr digit               ; from right to left
         stx picture + BOTTOM * LINE + 19 * COLUMN
         ldx #'.' - ' '
