@@ -28,6 +28,7 @@ test: $(BIN)/.ready-to-test  ## run everything that is checked (TORCH=1, SNES9X=
 
 bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 	$(BIN)/python -m bench.heart
+	$(BIN)/python -m bench.xray
 
 docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md

@@ -21,7 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Live
 
 import microgpt
-from microgpt import cartridge, checkpoint, dataset, engines, sampling, training
+from microgpt import cartridge, checkpoint, dataset, engines, sampling, training, xray
+from microgpt.xray.trace import PARTS
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
@@ -407,6 +408,28 @@ def info(model: str) -> None:
             print(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
     if "adam.t" in loaded.state:
         _note("the run is not finished; --resume goes on with it")
+
+
+@commands.command(name="xray")
+@click.argument("document", metavar="NAME")
+@click.argument("model", required=False)
+@click.option("-o", "--out", metavar="FILE", help="Write the trace (JSON; see docs/xray.md).")
+@click.option(
+    "--with",
+    "parts",
+    metavar="PARTS",
+    default="",
+    help=f"Heavy parts to write too: {','.join(PARTS)}.",
+)
+def watch(document: str, model: str | None, out: str | None, parts: str) -> None:
+    """Watch gpt.py learn from one document, line by line.
+
+    Without a MODEL, it is watched as it is before training.
+    """
+    trace = xray.record(document, model)
+    if out:
+        trace.save(out, filter(None, parts.split(",")))
+    print(trace)
 
 
 @commands.command(name="engines")
