@@ -20,6 +20,7 @@ from microgpt.tokenizer import Tokenizer
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
 WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
+COMPARED = 100  # documents whose logits are compared, one by one
 CHECKED = 5  # documents that the cartridge itself reads, in the emulator
 
 
@@ -51,6 +52,8 @@ class Cartridge:
     held_out: bool  # whether the model has never seen them
     float_loss: float
     integer_loss: float
+    distance: float  # mean distance of the integers' logits from the floats', on COMPARED documents
+    agreement: float  # share of positions where both find the same token the likeliest
     console_loss: float | None  # of the first CHECKED documents, read by the console itself ...
     expected_loss: float  # ... and by the integer model
     console_missing: str  # why it was not, if so
@@ -66,7 +69,8 @@ class Cartridge:
             f"WRAM  {work:,} bytes at work, 1,792 of them the screen; {sizes['RING']:,} for a log",
             f"loss on {self.documents:,} {read} (nats/token):",
             f"  {self.float_loss:.4f}  float",
-            f"  {self.integer_loss:.4f}  integers",
+            f"  {self.integer_loss:.4f}  integers: logits off by {self.distance:.3f} on average, "
+            f"the likeliest token the same in {self.agreement:.0%}",
         ]
         if self.console_loss is None:
             return [*lines, f"  the cartridge was not run: {self.console_missing}"]
@@ -116,6 +120,9 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
         console_loss = loss(console, documents[:CHECKED])
     except OSError as error:
         missing = str(error)
+    exact = engines.create_trainable(engines.default(), model.config, cut.state)
+    integers = fixed.FixedEngine.of(model)
+    found, expected = (_logits(each, documents[:COMPARED]) for each in (integers, exact))
     return Cartridge(
         name,
         built,
@@ -123,10 +130,12 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
         cut,
         len(documents),
         held_out,
-        engines.create_trainable(engines.default(), model.config, cut.state).loss(documents),
+        exact.loss(documents),
         fixed.loss(model, documents),
+        float(np.abs(found - expected).mean()),
+        float((found.argmax(1) == expected.argmax(1)).mean()),
         console_loss,
-        loss(fixed.FixedEngine.of(model), documents[:CHECKED]),
+        loss(integers, documents[:CHECKED]),
         missing,
     )
 
@@ -200,6 +209,12 @@ def loss(engine: Engine, documents: list[Document]) -> float:
         losses.append(np.mean(surprises))
     engine.reset()
     return float(np.mean(losses))
+
+
+def _logits(engine: Engine, documents: list[Document]) -> engines.base.Array:
+    """Return the logits of all positions of documents, (positions, vocab_size)."""
+    size = engine.config.block_size
+    return np.concatenate([engine.inspect(tokens[:-1][:size])["logits"] for tokens in documents])
 
 
 def _recipe(name: str) -> Recipe:

@@ -455,7 +455,11 @@ def rom(model: str | None, name: str, out: str) -> int:
         trained = checkpoint.Checkpoint.load(model).model()
     else:
         run = cartridge.start(name)
-        _introduce(run)
+        settings = run.settings
+        print(
+            f"training first: {settings.steps:,} steps of {settings.batch} documents "
+            f"({run.dataset.name}), engine {run.engine_name}"
+        )
         if not _advance(run, None, lambda progress: None, False):
             return 130
         trained = run.checkpoint().model()

@@ -47,6 +47,8 @@ def test_a_model_becomes_a_cartridge(model: Checkpoint) -> None:
     assert made.integer_loss == pytest.approx(made.float_loss, abs=0.03)
     assert made.console_loss == made.expected_loss, "the console reads them as the integers do"
     assert made.rom.data == rom.make("classic", SIZES, model.state)[0].data
+    assert made.distance < 0.05
+    assert made.agreement > 0.95
     report = made.report()
     assert all(len(line) < 100 for line in report)
     assert f"loss on {made.documents:,} held-out documents" in report[2]

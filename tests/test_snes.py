@@ -3,6 +3,7 @@
 Needs cc65 and an emulator core; the lists of names also run on Snes9x where stable-retro has one.
 """
 
+import json
 import random
 import re
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.snes import table
 from microgpt.config import GPTConfig
 from microgpt.engines import fixed
 from microgpt.engines.base import State, initial_state
@@ -24,6 +26,7 @@ from microgpt.snes.console import HALT, Console
 from microgpt.snes.emulator import find_core
 from tests.test_fixed import matrix, order_is_full
 
+ROOT = Path(__file__).parent.parent
 SIZES = GPTConfig(block_size=8)
 EDGES = [0, 1, 2, 127, 128, 255, 256, 257, 0x7FFF, 0x8000, 0x8001, 0xFF00, 0xFFFE, 0xFFFF]
 SPARE = 0x1800  # WRAM that the cartridge leaves alone
@@ -490,6 +493,12 @@ def test_a_larger_block_size_is_cut(bench: Bench) -> None:
     assert rom.make("classic", long, state)[0].data == bench.data
 
 
+def test_an_engine_takes_the_cartridge_of_its_size() -> None:
+    assert [rom.of_size(size) for size in (8, 16)] == ["classic", "turbo"]
+    with pytest.raises(ValueError, match=r"block_size is 9; cartridges read 8 \(classic\) and 16"):
+        SnesEngine(GPTConfig(block_size=9), weights(1))
+
+
 def test_what_is_no_cartridge_is_refused() -> None:
     with pytest.raises(ValueError, match="no MicroGPT cartridge"):
         Console(b"\0" * 32768)
@@ -521,6 +530,11 @@ def test_without_the_assembler_it_says_how_to_get_it(monkeypatch: pytest.MonkeyP
 def test_without_a_core_it_says_how_to_get_one() -> None:
     with pytest.raises(OSError, match="there is no core nope; .*apt-get install"):
         find_core("nope")
+
+
+def test_the_clocks_in_the_docs_are_those_measured() -> None:
+    measured = json.loads((ROOT / "bench" / "snes.json").read_text("utf-8"))
+    assert "\n".join(table(measured)) in (ROOT / "docs" / "cartridge.md").read_text("utf-8")
 
 
 # ---- three bugs of the port that came before, and what catches each ------------------------------

@@ -24,10 +24,10 @@ class SnesEngine:
         config: GPTConfig,
         state: State,
         optimizer: object = None,
-        cartridge: str = "classic",
+        cartridge: str | None = None,  # by default the one of the model's block_size
         core: str | os.PathLike[str] | None = None,
     ) -> None:
-        built, model = rom.make(cartridge, config, state)
+        built, model = rom.make(cartridge or rom.of_size(config.block_size), config, state)
         self._take(built.data, model, core)
 
     @classmethod

@@ -76,6 +76,19 @@ def make(name: str, config: GPTConfig, state: State) -> tuple[Rom, IntegerModel]
     return build(name, CARTRIDGES[name].files(model)), model
 
 
+def of_size(block_size: int) -> str:
+    """Return the name of the cartridge that reads so many positions.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name, cartridge in CARTRIDGES.items():
+        if cartridge.block_size == block_size:
+            return name
+    sizes = " and ".join(f"{c.block_size} ({name})" for name, c in CARTRIDGES.items())
+    raise ValueError(f"the model's block_size is {block_size}; cartridges read {sizes} positions")
+
+
 def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
     """Return the integer model of a cartridge; raises as make does."""
     if name not in CARTRIDGES:
