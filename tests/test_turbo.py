@@ -97,6 +97,7 @@ def test_an_untrained_model_attends_to_all_alike() -> None:
     engine = FixedEngine.of(model)
     attention = engine.inspect([26, *range(15)])["attention"][0, :, 15]
     np.testing.assert_allclose(attention, 1 / 16, atol=0.005)
+    assert len(model.weights.exp) << model.weights.exp_shift > fixed_turbo.D_MAX
 
 
 def test_it_refuses_what_it_was_not_made_for() -> None:
