@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH ?= 0
+SNES9X ?= 0
 
 # The published names, where a copy lies beside the checkout; else they are fetched once.
 BESIDE := $(wildcard ../shared/data/names.txt)
@@ -15,7 +16,11 @@ help:  ## list the targets
 names: $(BIN)/.ready  ## train a GPT on names, and print twenty that it invents
 	$(BIN)/microgpt train --out names.safetensors
 
-test: $(BIN)/.ready-to-test  ## run everything that is checked (TORCH=1: also against PyTorch)
+rom: $(BIN)/.ready-to-build  ## make both Super Nintendo cartridges: classic.sfc, turbo.sfc
+	$(BIN)/microgpt rom --cartridge classic --out classic.sfc
+	$(BIN)/microgpt rom --cartridge turbo --out turbo.sfc
+
+test: $(BIN)/.ready-to-test  ## run everything that is checked (TORCH=1, SNES9X=1: also against these)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -30,11 +35,13 @@ docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/picture.py docs/names.svg
 
 clean:  ## remove all that was made here
-	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors
+	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc
 
 # What a virtual environment and a C extension need of the system, and what the tests use of it.
 SYSTEM := python3-venv python3-dev gcc
 SYSTEM_TESTS := git
+# The console: an assembler, and emulator cores (fast, and true to the dot).
+SYSTEM_ROM := cc65 libretro-bsnes-mercury-performance libretro-bsnes-mercury-accuracy
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -47,9 +54,15 @@ $(BIN)/.ready: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(BIN)/.ready-to-test: $(BIN)/.ready
-	@scripts/packages.sh $(SYSTEM_TESTS)
+	@scripts/packages.sh $(SYSTEM_TESTS) $(SYSTEM_ROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
+	$(if $(filter 1,$(SNES9X)),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps stable-retro==1.0.1)
 	@touch $@
 
-.PHONY: help names test bench docs clean
+$(BIN)/.ready-to-build: $(BIN)/.ready
+	@scripts/packages.sh $(SYSTEM_ROM)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[console]'
+	@touch $@
+
+.PHONY: help names rom test bench docs clean

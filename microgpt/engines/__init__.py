@@ -10,6 +10,8 @@ from microgpt.engines.base import Engine, State, TrainableEngine
 ENGINES = {
     "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
     "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
+    "fixed": ("fixed", "FixedEngine", "the cartridge's integers; runs models, cannot train them"),
+    "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
 }
 
 

@@ -1,0 +1,85 @@
+"""The console as an engine: a cartridge in an emulator, driven through its mailbox."""
+
+import os
+
+import numpy as np
+
+from microgpt.config import GPTConfig
+from microgpt.engines.base import Array, Document, State, check_tokens
+from microgpt.engines.fixed import TEMPERATURES, IntegerModel
+from microgpt.snes import rom
+from microgpt.snes.console import RESET, STEP, Console
+
+
+class SnesEngine:
+    """Runs a model on a Super Nintendo; what it computes, the integer model does to the bit.
+
+    Raises:
+        OSError: there is no assembler, no emulator core, or libretro.py is not installed.
+        ValueError: the cartridge cannot hold the model.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        state: State,
+        optimizer: object = None,
+        cartridge: str | None = None,  # by default the one of the model's block_size
+        core: str | os.PathLike[str] | None = None,
+    ) -> None:
+        built, model = rom.make(cartridge or rom.of_size(config.block_size), config, state)
+        self._take(built.data, model, core)
+
+    @classmethod
+    def of(
+        cls, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None = None
+    ) -> "SnesEngine":
+        """Return the engine of a cartridge that is there already, and of its integer model."""
+        engine = cls.__new__(cls)
+        engine._take(data, model, core)
+        return engine
+
+    def _take(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
+        self.config, self._units = model.config, model.units
+        self.console = Console(data, core)
+        self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
+        self.reset()
+
+    def reset(self) -> None:
+        self._pos = 0
+        self.console.ask(RESET)
+
+    def step(self, token_id: int) -> Array:
+        check_tokens(self.config, [token_id])
+        if self._pos >= self.config.block_size:
+            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
+        self.console.ask(STEP, token_id)
+        self._pos += 1
+        return self._read("logits", self.config.vocab_size) * self._units["logits"]
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        check_tokens(self.config, tokens)
+        c, count = self.config, len(tokens)
+        if count > c.block_size:
+            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        logits, probs, residual, hidden = [], [], [], []
+        attention = np.zeros((1, c.n_head, count, count))
+        self.reset()
+        for t, token in enumerate(tokens):
+            logits.append(self.step(token))
+            probs.append(self._read("probs", c.vocab_size) / 32768)
+            seen = self._read("attention", c.n_head * c.block_size).reshape(c.n_head, -1)
+            attention[0, :, t, : t + 1] = seen[:, : t + 1] / 32768
+            residual.append(self._read("residual", 2 * c.n_embd).reshape(2, -1))
+            hidden.append(self._read("hidden", 4 * c.n_embd).reshape(1, -1))
+        self.reset()
+        return {
+            "logits": np.array(logits),
+            "probs": np.array(probs),
+            "attention": attention,
+            "residual": (np.array(residual) * self._units["residual"]).swapaxes(0, 1),
+            "hidden": (np.array(hidden) * self._units["hidden"]).swapaxes(0, 1),
+        }
+
+    def _read(self, name: str, count: int) -> Array:
+        return self.console.words(self.console.at[name], count).astype(float)

@@ -1,0 +1,87 @@
+"""Quantization-aware training: a model learns while its weights are rounded wherever they are used.
+
+Rounding has no useful derivative. So the gradient is taken at the rounded weights, and moves others
+that are kept unrounded until they round another way: the straight-through estimator (Bengio et al.
+2013). It is a loop over `load` and `train`; any engine that can train will do, and needs no hook.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from microgpt.engines.base import Array, Batch, Document, State, TrainableEngine, Weights
+
+Rounding = Callable[[State], dict[str, Array]]
+
+
+class QuantizationAware:
+    """A trainable engine around another; from some step on, what it runs and gives is rounded."""
+
+    def __init__(
+        self, engine: TrainableEngine, rounding: Callable[[State], Rounding], start: int
+    ) -> None:
+        """Round after `start` steps, by what `rounding` returns for the weights of that moment."""
+        self.engine, self.config = engine, engine.config
+        self._rounding, self._start = rounding, start
+        self._names = [name for name, _ in self.config.shapes()]
+        self.load(engine.state())
+
+    def load(self, state: State) -> None:
+        self.engine.load(state)
+        self._t = int(state.get("adam.t", np.array(0.0)))
+        self._round: Rounding | None = None
+        self._kept: dict[str, Array] = {}  # the unrounded weights, once rounding has begun ...
+        self._rounded: dict[str, Array] = {}  # ... and the rounded, as the engine holds them
+
+    def state(self) -> dict[str, Array]:
+        return self.engine.state()
+
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None = None,
+    ) -> list[float]:
+        free = min(max(0, self._start - self._t), len(batches))
+        self._t += len(batches)
+        losses: list[float] = []
+        if free:
+            first = weights[:free] if weights else None
+            losses += self.engine.train(batches[:free], learning_rates[:free], first)
+        for i in range(free, len(batches)):
+            if self._round is None:
+                self._begin()
+            one = weights[i : i + 1] if weights else None
+            losses += self.engine.train(batches[i : i + 1], learning_rates[i : i + 1], one)
+            state = self.engine.state()
+            for name, kept in self._kept.items():
+                kept += state[name] - self._rounded[name]
+            self._run_rounded(state)
+        return losses
+
+    def reset(self) -> None:
+        self.engine.reset()
+
+    def step(self, token_id: int) -> Array:
+        return self.engine.step(token_id)
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        return self.engine.inspect(tokens)
+
+    def loss(self, batch: Batch, weights: Weights | None = None) -> float:
+        return self.engine.loss(batch, weights)
+
+    def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        return self.engine.gradients(batch, weights)
+
+    def _begin(self) -> None:
+        state = self.engine.state()
+        self._kept = {name: state[name].astype(float) for name in self._names}
+        self._round = self._rounding(self._kept)
+        self._run_rounded(state)
+
+    def _run_rounded(self, state: State) -> None:
+        assert self._round is not None
+        self.engine.load({**state, **self._round(self._kept)})
+        now = self.engine.state()  # as the engine holds it, in its own precision
+        self._rounded = {name: now[name].astype(float) for name in self._names}

@@ -1,0 +1,210 @@
+"""From sources and weights to a cartridge: assemble, link, write the header's checksum."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from microgpt.config import GPTConfig
+from microgpt.engines.base import State
+from microgpt.engines.fixed import Classic, IntegerModel
+from microgpt.engines.fixed_turbo import Turbo
+from microgpt.snes import tables, turbo
+
+ASM = tables.ASM
+CC65 = (
+    "building a cartridge takes cc65: `apt-get install cc65` on Debian or Ubuntu, `brew install "
+    "cc65` on macOS, the snapshot of cc65.github.io on Windows"
+)
+
+
+@dataclass(frozen=True)
+class Cartridge:
+    """One of the cartridges that can be built."""
+
+    title: str
+    block_size: int
+    kilobytes: int
+    sources: tuple[str, ...]  # of asm/, without the ending
+    model: Callable[[GPTConfig, State], IntegerModel]  # its arithmetic
+    files: Callable[[Any], Mapping[str, bytes]]  # what its sources take from such a model
+
+
+GAME = ("main", "inference", "display", "math")
+CARTRIDGES = {
+    "classic": Cartridge(
+        "MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic
+    ),
+    "turbo": Cartridge("MICROGPT TURBO", 16, 64, (*GAME, "turbo/gpt"), Turbo, turbo.files),
+}
+SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
+
+
+@dataclass(frozen=True)
+class Rom:
+    """A cartridge, and what the linker tells of it."""
+
+    data: bytes
+    labels: dict[str, int]  # address of each name
+    segments: dict[str, int]  # bytes that each segment takes
+
+
+# What the directory at the start of a ROM holds, after "MICROGPT" and the cartridge's name.
+FIELDS = (
+    *("version", "block_size", "command", "argument", "registers", "beam", "tokens_done", "ring"),
+    *("seed", "temperature", "prefix_length", "prefix", "speed", "view", "name_number", "names"),
+    *("logits", "probs", "attention", "residual", "hidden", "saturations", "frames"),
+    "watched",
+)
+
+
+def make(name: str, config: GPTConfig, state: State) -> tuple[Rom, IntegerModel]:
+    """Return the cartridge of a model, and the integer model that it computes.
+
+    A model with more positions than the cartridge has loses those at the end, and is otherwise the
+    same.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: there is no such cartridge, or it cannot hold the model.
+    """
+    model = integers(name, config, state)
+    return build(name, CARTRIDGES[name].files(model)), model
+
+
+def of_size(block_size: int) -> str:
+    """Return the name of the cartridge that reads so many positions.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name, cartridge in CARTRIDGES.items():
+        if cartridge.block_size == block_size:
+            return name
+    sizes = " and ".join(f"{c.block_size} ({name})" for name, c in CARTRIDGES.items())
+    raise ValueError(f"the model's block_size is {block_size}; cartridges read {sizes} positions")
+
+
+def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
+    """Return the integer model of a cartridge; raises as make does."""
+    if name not in CARTRIDGES:
+        raise ValueError(f"there is no cartridge {name!r}; there are {', '.join(CARTRIDGES)}")
+    positions = CARTRIDGES[name].block_size
+    for size, held in SIZES.items():
+        if getattr(config, size) != held:
+            raise ValueError(
+                f"the model's {size} is {getattr(config, size)}; a cartridge holds models of "
+                + ", ".join(f"{k} {v}" for k, v in SIZES.items())
+            )
+    if config.block_size < positions:
+        raise ValueError(
+            f"the model's block_size is {config.block_size}; the {name} cartridge reads "
+            f"{positions} positions: train one with --block-size {positions} or more"
+        )
+    kept = {key: array for key, array in state.items() if not key.startswith("adam.")}
+    kept["wpe"] = kept["wpe"][:positions]
+    return CARTRIDGES[name].model(replace(config, block_size=positions), kept)
+
+
+def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
+    """Return a ROM's cartridge name, and its sizes and addresses by the names of FIELDS.
+
+    Raises:
+        ValueError: it is not one of our cartridges.
+    """
+    if len(data) < 0x8000 or data[:8] != b"MICROGPT":
+        raise ValueError("this is no MicroGPT cartridge; `microgpt rom` makes one")
+    numbers = [
+        int.from_bytes(data[i : i + 2], "little") for i in range(16, 16 + 2 * len(FIELDS), 2)
+    ]
+    return data[8:16].decode("ascii").strip(), dict(zip(FIELDS, numbers, strict=True))
+
+
+def build(name: str, files: Mapping[str, bytes]) -> Rom:
+    """Assemble and link a cartridge; files hold its weights: what sources include, and sources.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: the program is faulty, or does not fit the cartridge.
+    """
+    cartridge = CARTRIDGES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        return _build(name, cartridge, {**tables.files(), **files}, Path(folder))
+
+
+def _build(name: str, cartridge: Cartridge, files: Mapping[str, bytes], folder: Path) -> Rom:
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    (folder / "cartridge.inc").write_text(
+        f'.define CARTRIDGE "{name:8}"\n'
+        f'.define TITLE "{cartridge.title:21}"\n'
+        f"BLOCK_SIZE = {cartridge.block_size}\n"
+        f"ROM_SIZE = {(cartridge.kilobytes - 1).bit_length()}\n"
+        f"TILE_FRAME = {tables.FRAME}\nTILE_BAR = {tables.BAR}\nTILE_BIG = {tables.BIG}\n"
+    )
+    sources = [ASM / f"{source}.asm" for source in cartridge.sources]
+    sources += [folder / file for file in files if file.endswith(".asm")]
+    objects = [assemble(source, folder) for source in sources]
+    out, labels, sizes = folder / "rom.sfc", folder / "labels.txt", folder / "map.txt"
+    _run("ld65", "-C", ASM / f"{name}.cfg", "-o", out, "-Ln", labels, "-m", sizes, *objects)
+    return Rom(
+        checksummed(out.read_bytes()),
+        {m[2]: int(m[1], 16) for m in re.finditer(r"al (\w+) \.(\w+)", labels.read_text())},
+        {
+            m[1]: int(m[2], 16)
+            for m in re.finditer(r"^(\w+) +\w{6} +\w{6} +(\w{6}) ", sizes.read_text(), re.M)
+        },
+    )
+
+
+def assemble(source: Path, folder: Path) -> Path:
+    """Assemble one source into folder, which holds what it includes; return the object file.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: the source is faulty, or changes a width behind the macros' back.
+    """
+    check_widths(source)
+    target = folder / f"{source.stem}.o"
+    _run("ca65", "-g", "-I", ASM, "-I", folder, "--bin-include-dir", folder, "-o", target, source)
+    return target
+
+
+def check_widths(source: Path) -> None:
+    """Raise ValueError if a source changes a register's width other than by the macros of snes.inc.
+
+    The flag in the processor and the assembler's belief about it must change together: after `.a16`
+    without `rep`, or without the `.i16` that goes with it, the console reads other instructions
+    than were written.
+    """
+    for number, line in enumerate(source.read_text().splitlines(), 1):
+        if found := re.match(
+            r"\s*(?:\w+:)?\s*(rep|sep|\.[ai](?:8|16)|\.smart)\b(?! -)", line, re.I
+        ):
+            raise ValueError(
+                f"{source.name}:{number}: `{found[1]}` changes a width that the other side "
+                "does not know of; use the macros a8 a16 i8 i16 ai16, or `routine`"
+            )
+
+
+def checksummed(data: bytes) -> bytes:
+    """Return a ROM, of a power of two bytes, with the header's checksum and its complement set."""
+    header = 0x7FDC
+    blank = data[:header] + b"\xff\xff\0\0" + data[header + 4 :]
+    checksum = sum(blank) & 0xFFFF
+    pair = (checksum ^ 0xFFFF).to_bytes(2, "little") + checksum.to_bytes(2, "little")
+    return data[:header] + pair + data[header + 4 :]
+
+
+def _run(tool: str, *arguments: object) -> None:
+    if not shutil.which(tool):
+        raise OSError(CC65)
+    command = [tool, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        problem = (done.stderr or done.stdout).strip().split("\n")[0]
+        raise ValueError(f"{tool}: {problem}")

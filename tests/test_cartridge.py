@@ -1,0 +1,132 @@
+"""The pipeline: what it makes of a model, what it says, what it refuses, and playing the result."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from microgpt import cartridge, cli
+from microgpt.cartridge import Press
+from microgpt.checkpoint import Checkpoint
+from microgpt.config import GPTConfig
+from microgpt.engines import fixed
+from microgpt.engines.base import initial_state
+from microgpt.snes import rom, tables
+from tests.conftest import LETTERS
+from tests.test_snes import missing
+
+SIZES = GPTConfig(block_size=8)
+built = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+
+@pytest.fixture
+def model() -> Checkpoint:
+    """Return a model of the classic cartridge's sizes, held-out names of the built-in list."""
+    state = {n: 4 * a for n, a in initial_state(SIZES, random.Random(3)).items()}
+    record = {"data": {"name": "world", "sha256": world_sha256()}, "settings": {"val": 0.3}}
+    return Checkpoint(SIZES, LETTERS, state, record)
+
+
+def world_sha256() -> str:
+    from microgpt import dataset
+
+    return dataset.load("world").sha256
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+@built
+def test_a_model_becomes_a_cartridge(model: Checkpoint) -> None:
+    made = cartridge.make("classic", model)
+    assert made.held_out
+    assert made.documents > 100
+    assert made.integer_loss == pytest.approx(made.float_loss, abs=0.03)
+    assert made.console_loss == made.expected_loss, "the console reads them as the integers do"
+    assert made.rom.data == rom.make("classic", SIZES, model.state)[0].data
+    assert made.distance < 0.05
+    assert made.agreement > 0.95
+    report = made.report()
+    assert all(len(line) < 100 for line in report)
+    assert f"loss on {made.documents:,} held-out documents" in report[2]
+    assert report[-1].endswith("the same")
+
+
+@built
+def test_the_commands_make_and_play_it(
+    model: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved, sfc, png = (tmp_path / name for name in ("m.safetensors", "m.sfc", "m.png"))
+    model.save(saved)
+    assert run("rom", saved, "--out", sfc) == 0
+    assert "microgpt play" in capsys.readouterr().out
+    assert run("play", sfc, "--screenshot", png) == 0
+    integers = rom.integers("classic", SIZES, model.state)
+    names, name = [], ""
+    for record in fixed.generate(integers, 0x1990):
+        name = "" if record.position == 0 else name
+        name += LETTERS[record.chosen : record.chosen + 1]
+        if record.chosen == 26 or record.position == 7:
+            names.append(name)
+    assert capsys.readouterr().out.split("\n") == [*names, ""]
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@built
+def test_buttons_are_pressed_when_they_are_to_be(model: Checkpoint) -> None:
+    data = rom.make("classic", SIZES, model.state)[0].data
+    untouched = list(cartridge.play(data, frames=300))
+    pressed = list(cartridge.play(data, frames=300, presses=[Press("start", 60)]))
+    assert untouched
+    assert pressed
+    assert untouched[1:3] != pressed[1:3], "START began another list"
+
+
+def test_models_of_other_letters_are_refused(model: Checkpoint) -> None:
+    greek = Checkpoint(SIZES, "αβγδεζηθικλμνξοπρστυφχψωςά", model.state)
+    with pytest.raises(ValueError, match="vocabulary is 'αβγ.*a-z only"):
+        cartridge.make("classic", greek)
+
+
+def test_cartridges_that_are_not_are_refused(model: Checkpoint) -> None:
+    for attempt in (lambda: cartridge.make("nitro", model), lambda: cartridge.start("nitro")):
+        with pytest.raises(ValueError, match="no cartridge 'nitro'; there are classic"):
+            attempt()
+
+
+@pytest.mark.parametrize("text", ["start", "start@", "start@-1", "jump@3", "@3", "start@1.5"])
+def test_presses_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no press; write BUTTON@FRAME"):
+        Press.of(text)
+
+
+def test_bad_input_is_one_line(
+    model: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = GPTConfig(n_embd=32)
+    saved = tmp_path / "large.safetensors"
+    Checkpoint(large, LETTERS, initial_state(large, random.Random(1))).save(saved)
+    not_ours = tmp_path / "other.sfc"
+    not_ours.write_bytes(bytes(32768))
+    for arguments, message in [
+        (("rom", saved, "-o", tmp_path / "x.sfc"), "n_embd is 32"),
+        (("rom", not_ours, "-o", tmp_path / "x.sfc"), "not a model that microgpt can use"),
+        (("play", not_ours), "no MicroGPT cartridge"),
+        (("play", tmp_path / "nothing.sfc"), "No such file"),
+        (("play", not_ours, "--press", "fly@2"), "is no press"),
+    ]:
+        assert run(*arguments) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_every_letter_that_the_screen_shows_is_drawn() -> None:
+    drawn = tables.font()
+    texts = (tables.ASM / "display.asm").read_text().split('"CODE"')[0]
+    shown = set("".join(line.split('"')[1] for line in texts.split("\n") if '.byte "' in line))
+    assert shown - {" "} <= drawn.keys()
+    assert len({ink.tobytes() for ink in drawn.values()}) == len(drawn), "no two letters alike"
