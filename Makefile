@@ -49,7 +49,7 @@ $(BIN)/python:
 	@scripts/packages.sh $(SYSTEM)
 	$(PYTHON) -m venv .venv
 
-$(BIN)/.ready: $(BIN)/python pyproject.toml
+$(BIN)/.ready: $(BIN)/python pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
