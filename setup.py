@@ -6,6 +6,8 @@ knows is chosen when the program runs: so a wheel is made for no machine in part
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -25,16 +27,21 @@ class BuildKernels(build_ext):
         extra = os.environ.get("MICROGPT_CFLAGS", "").split()  # a sanitizer's, in tests
         ext.extra_compile_args = FLAGS + WARNINGS + extra
         ext.extra_link_args = extra
-        for width, flags in WIDTHS.items():
-            for real_bytes in (4, 8):
-                name = f"{width}_{real_bytes}"
-                ext.extra_objects += self.compiler.compile(
-                    ["microgpt/native/kernel.c"],
-                    output_dir=os.path.join(self.build_temp, name),
-                    macros=[("REAL_BYTES", str(real_bytes)), ("KERNEL", name)],
-                    extra_preargs=FLAGS + WARNINGS + flags + extra,
-                    depends=ext.depends,
-                )
+
+        def compile_kernel(kernel: tuple[str, int]) -> list[str]:
+            width, real_bytes = kernel
+            name = f"{width}_{real_bytes}"
+            return self.compiler.compile(
+                ["microgpt/native/kernel.c"],
+                output_dir=os.path.join(self.build_temp, name),
+                macros=[("REAL_BYTES", str(real_bytes)), ("KERNEL", name)],
+                extra_preargs=FLAGS + WARNINGS + WIDTHS[width] + extra,
+                depends=ext.depends,
+            )
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for objects in pool.map(compile_kernel, product(WIDTHS, (4, 8))):
+                ext.extra_objects += objects
         super().build_extension(ext)
 
 
