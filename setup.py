@@ -16,7 +16,8 @@ WIDTHS = {"portable": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     WIDTHS["avx2"] = ["-mavx2", "-mfma"]
     WIDTHS["avx512"] = ["-mfma", *(f"-mavx512{part}" for part in ("f", "dq", "bw", "vl"))]
-FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+STD = ["-std=gnu11"] if os.name == "posix" else []
+FLAGS = [*STD, "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi"]
 
 
@@ -25,6 +26,9 @@ class BuildKernels(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         extra = os.environ.get("MICROGPT_CFLAGS", "").split()  # a sanitizer's, in tests
+        if self.compiler.compiler_type == "msvc":  # its cl lacks vectors: clang-cl has them
+            self.compiler.initialize()
+            self.compiler.cc = "clang-cl"
         ext.extra_compile_args = FLAGS + WARNINGS + extra
         ext.extra_link_args = extra
 

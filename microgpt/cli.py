@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import shlex
 import signal
 import sys
@@ -102,6 +103,7 @@ def _settings_file(context: click.Context, _: click.Parameter, path: str | None)
 )
 @click.option("--data", metavar="NAME|FILE", help="names, world, or a file of one document a line.")
 @click.option("--engine", metavar="NAME", help="See `microgpt engines`; the best by default.")
+@click.option("--dtype", metavar="NAME", help="float32 or float64, where an engine has both.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Optimizer steps.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Documents a step.")
 @click.option("--seed", type=int, default=42, show_default=True, help="Same seed, same run.")
@@ -149,10 +151,15 @@ def _begin(given: dict[str, Any]) -> training.Run:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
     if not given["data"] and data.name != "names":
         _note("the published names cannot be fetched; using the built-in ones (--data world)")
+    if not given["engine"] and (reason := engines.missing(next(iter(engines.ENGINES)))):
+        _note(f"the fastest engine is missing, training with {engines.default()}: {reason}")
     settings = training.Settings(
         **{name: given[name] for name in ("steps", "batch", "lr", "seed", "val")}
     )
-    return training.Run(data, settings, {name: given[name] for name in SIZES}, given["engine"])
+    options = {"dtype": given["dtype"]} if given["dtype"] else {}
+    return training.Run(
+        data, settings, {name: given[name] for name in SIZES}, given["engine"], options
+    )
 
 
 def _resume(context: click.Context, given: dict[str, Any]) -> training.Run:
@@ -182,6 +189,8 @@ def _introduce(run: training.Run) -> None:
         words += [f"--{name}", str(getattr(run.settings, name))]
     for name in SIZES:
         words += [f"--{name.replace('_', '-')}", str(getattr(run.config, name))]
+    for name, value in run.options.items():
+        words += [f"--{name}", str(value)]
     words += ["--val", str(run.settings.val)] if run.settings.val else []
     print(f"repeat with: {shlex.join(words)}", flush=True)
 
@@ -435,9 +444,20 @@ def watch(document: str, model: str | None, out: str | None, parts: str) -> None
 @commands.command(name="engines")
 def list_engines() -> None:
     """List the engines: which are there, and how to get those that are not."""
-    for name, (_, _, what) in engines.ENGINES.items():
-        reason = engines.missing(name)
-        print(f"{name:10}{'missing: ' + reason if reason else what}")
+    for name in engines.ENGINES:
+        print(f"{name:10}{engines.about(name)}")
+
+
+@commands.command()
+def bench() -> None:
+    """Time a training step of each engine on this machine, beside gpt.py."""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
+    print(f"{'engine':10}{'us a document, batch 1':>24}{'batch 16':>12}{'times gpt.py':>16}")
+    speeds = {name: training.time_steps(name) for name in reversed(engines.ENGINES)}
+    for name, speed in speeds.items():
+        if speed and speeds["scalar"]:
+            times = speeds["scalar"][0] / speed[0]
+            print(f"{name:10}{speed[0]:>24,.1f}{speed[1]:>12,.1f}{times:>16,.0f}")
 
 
 @commands.command()

@@ -207,3 +207,29 @@ class Run:
     def test_loss(self) -> float:
         """Return the model's loss on the test documents, which chose nothing (nats/token)."""
         return self.engine.loss(self.test)
+
+
+def time_steps(engine: str, seconds: float = 0.5) -> tuple[float, float] | None:
+    """Return µs a document at batch 1 and at batch 16, the best of what fits the seconds.
+
+    None if the engine is missing or cannot train.
+    """
+    if engines.missing(engine):
+        return None
+    config, rng = GPTConfig(), random.Random(42)
+    try:
+        trained = engines.create_trainable(engine, config, initial_state(config, rng))
+    except (ValueError, OSError):
+        return None
+    docs = [[26, *(rng.randrange(26) for _ in range(6)), 26] for _ in range(16)]
+    best = []
+    for size in (1, 16):
+        least, steps, end = math.inf, 1, time.perf_counter() + seconds
+        while time.perf_counter() < end or least == math.inf:
+            began = time.perf_counter()
+            trained.train([docs[:size]] * steps, [1e-4] * steps)
+            elapsed = time.perf_counter() - began
+            least = min(least, 1e6 * elapsed / steps / size)
+            steps = min(2 * steps, 1000) if elapsed < 0.01 else steps
+        best.append(least)
+    return best[0], best[1]

@@ -55,6 +55,14 @@ def missing(name: str) -> str | None:
     return None
 
 
+def about(name: str) -> str:
+    """Return what an engine is, or why it is not there; an engine may say more about itself."""
+    if reason := missing(name):
+        return f"missing: {reason}"
+    what = getattr(import_module(f"microgpt.engines.{ENGINES[name][0]}"), "about", None)
+    return str(what()) if what else ENGINES[name][2]
+
+
 def default() -> str:
     """Return the name of the best engine that is there."""
     return next(name for name in ENGINES if not missing(name))

@@ -1,6 +1,7 @@
 """The native engine: the model in C (native/kernel.c), as wide as the machine's vectors."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import astuple
 
@@ -62,7 +63,7 @@ class NativeEngine:
             optimizer.eps,
             self.dtype.itemsize,
             simd(),
-            threads or len(os.sched_getaffinity(0)),
+            threads or cores(),
         )
         self.load(state)
 
@@ -185,6 +186,19 @@ class NativeEngine:
             arrays[name] = flat[start:end].reshape(rows, columns)
             start = end
         return arrays
+
+
+def about() -> str:
+    """Return what the engine is on this machine."""
+    others = [name for name in kernels() if name != simd()]
+    return f"C, with the vectors of {simd()}" + (f" (also: {', '.join(others)})" if others else "")
+
+
+def cores() -> int:
+    """Return how many of the processor's cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def simd() -> str:
