@@ -1,7 +1,7 @@
 """The turbo cartridge: its arithmetic's bounds, the programs written from weights, the console."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,13 @@ from microgpt.engines.fixed_turbo import LEVEL, Integers, Turbo, norm, rsqrt
 from microgpt.engines.snes import SnesEngine
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom, turbo
-from tests.test_snes import missing
+from tests.test_snes import Bench, missing, still
 
 SIZES = GPTConfig()
 DOCUMENTS = [[26, 4, 12, 12, 0, 26], [26, 25, 26], [26, *range(15), 26]]
 console = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 levels = st.integers(-LEVEL, LEVEL)
+Draw = Callable[..., Integers]  # (rng, half the range, *shape) -> codes
 
 
 def weights(seed: int, spread: float = 0.3) -> dict[str, Array]:
@@ -293,3 +294,123 @@ def test_the_console_clamps_and_counts_the_same() -> None:
     counted = snes.console.word(snes.console.at["saturations"]) - before
     assert counted == model.saturations > 100
     snes.console.close()
+
+
+# ---- its routines, one by one --------------------------------------------------------------------
+
+# What lies in bank $81 cannot be called from the mailbox: these step across.
+PROBE = """
+        .segment "CODE"
+routine probe_{name}, 16, 16
+        phb
+        jsl far_{name} | $810000
+        plb
+        rts
+.endproc
+        .segment "CODE1"
+routine far_{name}, 16, 16
+        phk
+        plb
+        page {page}
+        ldx #mixed
+        call {name}
+        page 0
+        rtl
+.endproc
+"""
+PROBED = {"norm": "multiples", "build_multiples": "multiples", "attend": "attention_page"}
+
+
+@pytest.fixture(scope="module")
+def probed() -> Iterator[Bench]:
+    model = Turbo(SIZES, weights(1))
+    probes = "".join(PROBE.format(name=name, page=page) for name, page in PROBED.items())
+    source = '        .include "turbo/turbo.inc"\n' + probes
+    made = rom.build("turbo", {**turbo.files(model), "probe.asm": source.encode()})
+    bench = still((made, model))
+    yield bench
+    bench.console.close()
+
+
+def table_of(bench: Bench) -> Integers:
+    """Return what lies in the table of multiples: (16 inputs, 8 multiples)."""
+    words = bench.console.words(bench.labels["multiples"], 128) & 0xFFFF
+    return words.reshape(16, 8)
+
+
+@console
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0] * 16,
+        [1] + [0] * 15,
+        [127] * 16,
+        [-127] * 16,
+        [127, -127] * 8,
+        [0] * 15 + [-127],
+        [127, 1] + [0] * 14,
+        list(range(-8, 8)),
+        [7 * i * i % 255 - 127 for i in range(16)],
+    ],
+    ids=str,
+)
+def test_norm(probed: Bench, x: list[int]) -> None:
+    probed.call("probe_norm", stream=[xi + 127 for xi in x])
+    expected = norm(np.array([x]))[0] + 128
+    assert probed.read("codes", 16) == expected.tolist()
+    assert (table_of(probed) == np.outer(expected, np.arange(1, 9))).all()
+
+
+@console
+def test_multiples(probed: Bench) -> None:
+    for codes in ([0] * 16, [255] * 16, list(range(0, 256, 17))):
+        probed.call("probe_build_multiples", mixed=codes)
+        assert (table_of(probed) == np.outer(codes, np.arange(1, 9))).all()
+
+
+def ends(rng: np.random.Generator, half: int, *shape: int) -> Integers:
+    return rng.choice([-half, half - 1], shape)
+
+
+def small(rng: np.random.Generator, half: int, *shape: int) -> Integers:
+    return rng.integers(-2, 3, shape)
+
+
+def any_code(rng: np.random.Generator, half: int, *shape: int) -> Integers:
+    return rng.integers(-half, half, shape)
+
+
+def low(rng: np.random.Generator, half: int, *shape: int) -> Integers:
+    return np.full(shape, -half)
+
+
+def high(rng: np.random.Generator, half: int, *shape: int) -> Integers:
+    return np.full(shape, half - 1)
+
+
+@console
+@pytest.mark.parametrize("position", [0, 1, 2, 7, 14, 15])
+@pytest.mark.parametrize("draw", [ends, small, any_code, low, high], ids=lambda d: d.__name__)
+def test_attend(probed: Bench, draw: Draw, position: int) -> None:
+    """With all codes at their ends, too: what is exact there never left 16 bits."""
+    rng, heads = np.random.default_rng(position), (4, 4)
+    assert isinstance(probed.model, Turbo)
+    q = draw(rng, fixed_turbo.Q_HALF, *heads)
+    keys, values = (draw(rng, fixed_turbo.K_HALF, position + 1, *heads) for _ in range(2))
+    rows = fixed_turbo.Q_HALF + q.ravel() << 7 | 0x8000
+    for i, row in enumerate(rows.tolist()):
+        probed.console.write(probed.labels["attention_page"] + 16 * i + 8, row)
+    for name, codes in (("keys", keys), ("values", values)):
+        offsets = 2 * (fixed_turbo.K_HALF + codes.ravel())
+        start = probed.labels[name]
+        probed.console.wram[start : start + offsets.size] = offsets
+    before = probed.console.wram[:256].copy()
+    probed.call("probe_attend", position=position, watched=1)
+    mixed, attention = probed.model.attend(q[None], keys[None], values[None])
+    assert probed.read("mixed", 16) == (mixed.ravel() + 128).tolist()
+    seen = probed.console.words(probed.labels["attention"], 64).reshape(4, 16)
+    assert (seen[:, : position + 1] == attention[0]).all()
+    changed = np.flatnonzero(before != probed.console.wram[:256]).tolist()
+    others = {"frames", "pad_repeat", "dirty", "position", "watched"}  # the interrupt's, and given
+    known = {probed.labels[name] + i for name in others for i in (0, 1)}
+    assert set(changed) <= known, "a variable of the game was changed"

@@ -216,24 +216,33 @@ class Turbo:
         for i, name in enumerate("kv"):
             code = self._code(name, x1 @ w.levels[name].T, -K_HALF, K_HALF - 1)
             cache[i] = np.concatenate([cache[i], code.reshape(heads)[:, None]], axis=1)
-        keys, values = cache
-        scores = np.einsum("bhd,bthd->bht", q, keys)
-        d = scores.max(axis=-1, keepdims=True) - scores
-        a = np.append(w.exp, 0)[np.minimum(d >> w.exp_shift, len(w.exp))]  # (B, n_head, T)
-        total = a.sum(axis=-1, keepdims=True)
-        shift = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
-        reciprocal = RECIPROCAL // (total << shift)
-        mix = np.einsum("bht,bthd->bhd", a, values)
-        o = ((mix << shift) * reciprocal + (1 << 13) >> 14).reshape(x1.shape)
+        o, attention = self.attend(q, *cache)
+        o = o.reshape(x1.shape)
         x2 = self._code("x2", w.stream1[x1 + 128] + o @ w.levels["wo"].T, -127, 127)
         h = self._code("h", np.maximum(norm(x2) @ w.levels["fc1"].T, 0), 0, H_MAX)
         x3 = self._code("x3", w.stream2[x2 + 128] + h @ w.levels["fc2"].T, -128, 127)
         return {
             "logits": x3 @ w.levels["lm_head"].T,
-            "attention": ((a * reciprocal << shift) >> 1)[:, None],
+            "attention": attention[:, None],
             "residual": np.stack([x1, x3], axis=1),
             "hidden": h[:, None],
         }
+
+    def attend(self, q: Integers, keys: Integers, values: Integers) -> tuple[Integers, Integers]:
+        """Return the mixed values and the attention, 32768 = 1, of codes.
+
+        Args:
+            q: (B, n_head, head_dim); keys, values: (B, T, n_head, head_dim).
+        """
+        w = self.weights
+        scores = np.einsum("bhd,bthd->bht", q, keys)
+        d = scores.max(axis=-1, keepdims=True) - scores
+        a = np.append(w.exp, 0)[np.minimum(d >> w.exp_shift, len(w.exp))]
+        total = a.sum(axis=-1, keepdims=True)
+        n = sum((total < bound).astype(np.int64) for bound in (512, 256, 128, 64))
+        reciprocal = RECIPROCAL // (total << n)
+        mix = np.einsum("bht,bthd->bhd", a, values)
+        return (mix << n) * reciprocal + (1 << 13) >> 14, (a * reciprocal << n) >> 1
 
     def _code(self, name: str, r: Integers, low: int, high: int) -> Integers:
         shift = self.weights.shifts[name]

@@ -2,7 +2,7 @@
 
         .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values
-        .export codes, stream, attention_page, mixed
+        .export codes, stream, multiples, attention_page, mixed
         .exportzp token, position, saturations
 
         .segment "ZEROPAGE"
