@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.native.kernel import kernels
 
 try:
-    import torch
+    torch: Any = import_module("torch")
 except ImportError:
-    torch = None  # type: ignore[assignment]
+    torch = None
 
 ROOT = Path(__file__).parent.parent
 LIST = Path(os.environ.get("MICROGPT_NAMES") or ROOT / "microgpt" / "data" / "names.txt")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-if len(sys.argv) > 2:
+if __name__ == "__main__" and len(sys.argv) > 2:
     spec = importlib.util.spec_from_file_location("microgpt.native.kernel", sys.argv[2])
     assert spec
     assert spec.loader
