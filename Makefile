@@ -53,16 +53,17 @@ $(BIN)/.ready: $(BIN)/python pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(BIN)/.ready-to-test: $(BIN)/.ready
+# Each of these installs all that .ready would: the C engine is built once.
+$(BIN)/.ready-to-test: $(BIN)/python pyproject.toml setup.py
 	@scripts/packages.sh $(SYSTEM_TESTS) $(SYSTEM_ROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
 	$(if $(filter 1,$(SNES9X)),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps stable-retro==1.0.1)
-	@touch $@
+	@touch $@ $(BIN)/.ready
 
-$(BIN)/.ready-to-build: $(BIN)/.ready
+$(BIN)/.ready-to-build: $(BIN)/python pyproject.toml setup.py
 	@scripts/packages.sh $(SYSTEM_ROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[console]'
-	@touch $@
+	@touch $@ $(BIN)/.ready
 
 .PHONY: help names rom test bench docs clean
