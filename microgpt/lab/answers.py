@@ -1,0 +1,122 @@
+"""What the page may ask of a model, and what it is told: plain JSON, every number the engine's."""
+
+import math
+from typing import Any
+
+from microgpt import gpt
+from microgpt.checkpoint import Checkpoint
+from microgpt.model import Model
+from microgpt.sampling import Sampling, Stream, choose, probabilities
+
+MOST_NAMES = 100
+
+
+class Answers:
+    """Answers questions about one model. It keeps nothing between them."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def answer(self, name: str, question: dict[str, Any]) -> Any:
+        """Return the answer to a question: JSON data.
+
+        Raises:
+            ValueError: nobody can ask that, or a part of the question is missing or wrong.
+        """
+        questions = {"model": self.describe, "next": self.next, "names": self.names}
+        if name not in questions:
+            raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
+        try:
+            return questions[name](**question)
+        except TypeError:
+            raise ValueError(f"the question {name!r} lacks a part, or has one too many") from None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page shows of the model as such, and the source of gpt.py."""
+        config, record = self.model.config, self.model.training
+        settings = record.get("settings", {})
+        with open(gpt.__file__, encoding="utf-8") as file:
+            source = file.read()
+        return {
+            "vocabulary": self.model.tokenizer.vocabulary,
+            "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
+            "n_params": config.n_params,
+            "steps": record.get("step"),
+            "documents": record.get("step", 0) * settings.get("batch", 1),
+            "source": source,
+        }
+
+    def next(self, text: str, **dials: Any) -> dict[str, Any]:
+        """Return how likely each token is to follow a text, as it is and as the dials make it."""
+        sampling, ids = _sampling(**dials), self._ids(text)
+        tokens = [self.model.tokenizer.bos, *ids]
+        if len(tokens) > self.model.config.block_size:
+            return {"letters": self._drawn(ids, Sampling(1.0)), "full": True}
+        logits = self.model.engine.inspect(tokens)["logits"][-1].tolist()
+        return {
+            "letters": self._drawn(ids, Sampling(1.0)),
+            "logits": logits,
+            "probs": probabilities(logits, Sampling(1.0)),
+            "chosen": probabilities(logits, sampling),
+        }
+
+    def names(self, prefix: str, count: int, seed: int, **dials: Any) -> list[dict[str, Any]]:
+        """Return names that begin with a prefix, and how likely each of their tokens was."""
+        sampling, ids = _sampling(**dials), self._ids(prefix)
+        if type(count) is not int or not 0 < count <= MOST_NAMES:
+            raise ValueError(f"count is {count!r}; it must be a whole number, 1 to {MOST_NAMES}")
+        if type(seed) is not int or not 0 <= seed < 2**53:
+            raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
+        return [self._name(seed, i, sampling, ids) for i in range(count)]
+
+    def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
+        """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
+        engine, rng, bos = self.model.engine, Stream(seed, i), self.model.tokenizer.bos
+        engine.reset()
+        tokens: list[int] = []
+        drawn: list[float | None] = []
+        logits = engine.step(bos)
+        while len(tokens) < engine.config.block_size:
+            if len(tokens) < len(prefix):
+                token, probability = prefix[len(tokens)], None
+            else:
+                probs = probabilities(logits.tolist(), sampling)
+                token = choose(probs, rng)
+                probability = probs[token]
+            drawn.append(probability)
+            if token == bos:
+                break
+            tokens.append(token)
+            if len(tokens) < engine.config.block_size:
+                logits = engine.step(token)
+        return {"name": self.model.tokenizer.decode(tokens), "probs": drawn}
+
+    def _drawn(self, ids: list[int], sampling: Sampling) -> list[float]:
+        """Return how likely each token of a text was, after those before it."""
+        tokens = [self.model.tokenizer.bos, *ids][: self.model.config.block_size]
+        logits = self.model.engine.inspect(tokens)["logits"].tolist()
+        return [probabilities(row, sampling)[token] for row, token in zip(logits, ids, strict=False)]
+
+    def _ids(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise ValueError(f"the text is {text!r}; it must be a string")
+        if len(text) > self.model.config.block_size:
+            raise ValueError(
+                f"the beginning has {len(text):,} letters; "
+                f"the model can see {self.model.config.block_size}"
+            )
+        return self.model.tokenizer.ids(text)
+
+
+def _sampling(
+    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Sampling:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise ValueError(f"temperature is {temperature!r}; it must be a number, 0 or more")
+    if top_k is not None and type(top_k) is not int:
+        raise ValueError(f"top-k is {top_k!r}; it must be a whole number, 1 or more")
+    if top_p is not None and not isinstance(top_p, int | float):
+        raise ValueError(f"top-p is {top_p!r}; it must be more than 0 and at most 1")
+    if 0 < temperature < 1e-3 or math.isinf(temperature):
+        raise ValueError(f"temperature is {temperature}; it must be 0, or 0.001 and more")
+    return Sampling(temperature, top_k, top_p)

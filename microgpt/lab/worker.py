@@ -1,0 +1,191 @@
+"""One run in a process of its own: `python -m microgpt.lab.worker`.
+
+Its first line on standard input is what to do, each later one a command, each line on standard
+output an event; all are JSON objects. It ends with its work, or when its input does: whoever
+started it is gone then.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from microgpt import dataset
+from microgpt.engines.base import Array
+from microgpt.training import Run, Settings
+
+SHOWN = 0.2  # seconds between two looks inside, so that looking costs little
+Emit = Callable[[dict[str, Any]], None]
+
+
+class Controls:
+    """What the page's buttons say, heard by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.paused = False
+        self.steps = 0  # to take although paused
+        self.speed: float | None = None  # steps a second; None for as fast as it goes
+        self.follow = ["lm_head", 0, 0]
+
+    def listen(self) -> None:
+        """Take commands until the input ends, then end the process."""
+        for line in sys.stdin:
+            command = json.loads(line)
+            with self._changed:
+                self.paused = bool(command.get("paused", self.paused))
+                self.steps += int(command.get("step", 0))
+                self.speed = command.get("speed", self.speed)
+                self.follow = command.get("follow", self.follow)
+                self._changed.notify_all()
+        os._exit(0)
+
+    def wait(self, next_at: float) -> None:
+        """Wait until a step may be taken: not paused, or told to step, and not before a time."""
+        with self._changed:
+            while self.paused and not self.steps:
+                self._changed.wait()
+            if self.paused:
+                self.steps -= 1
+                return
+            while not self.paused and (left := next_at - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+
+def main() -> None:
+    """Do what the first line says; an error is an event like any other."""
+    os.nice(10)  # the page, and the rest of the machine, come first
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what edited code prints is no event
+
+    def emit(event: dict[str, Any]) -> None:
+        out.write(json.dumps(event) + "\n")
+        out.flush()
+
+    question = json.loads(sys.stdin.readline())
+    controls = Controls()
+    threading.Thread(target=controls.listen, daemon=True).start()
+    try:
+        work = {"training": train}[question.pop("kind")]
+        work(question, controls, emit)
+    except KeyError as error:
+        emit({"error": f"there is no run of the kind {error}"})
+    except (ValueError, OSError, TypeError) as error:
+        emit({"error": " ".join(str(error).split())})
+    out.flush()
+    os._exit(0)
+
+
+def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+    """Train a model, and show what happens."""
+    data = dataset.load(str(question.pop("data", "world")))
+    engine = question.pop("engine", None)
+    controls.paused = bool(question.pop("paused", False))
+    controls.speed = question.pop("speed", None)
+    sizes = {
+        name: question.pop(name)
+        for name in ("n_layer", "n_embd", "n_head", "block_size")
+        if name in question
+    }
+    run = Run(data, Settings(**question), sizes, engine)
+    uniform, bigram = run.standard()
+    emit(
+        {
+            "documents": len(run.train),
+            "n_params": run.config.n_params,
+            "engine": run.engine_name,
+            "vocabulary": run.tokenizer.vocabulary,
+            "uniform": uniform,
+            "bigram": bigram,
+            "steps": run.settings.steps,
+        }
+    )
+    look = Look(run)
+    emit(look(controls.follow, force=True))
+    steps = run.advance()
+    next_at = time.monotonic()
+    while run.step < run.settings.steps:
+        controls.wait(next_at)
+        if controls.paused or controls.speed:
+            steps = run.advance()  # afresh, it takes one step at first
+        if controls.speed:
+            next_at = max(next_at, time.monotonic() - 0.1) + 1 / controls.speed
+        progress = next(steps)
+        event: dict[str, Any] = {"step": progress.step, "losses": progress.losses}
+        if progress.val_loss is not None:
+            event["val_loss"] = progress.val_loss
+        emit(event | look(controls.follow, controls.paused or run.step == run.settings.steps))
+    emit({"done": True})
+
+
+class Look:
+    """Looks inside a run now and then: names, gradients, one parameter, the embeddings."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.looked = self.named = 0.0
+        self.points: Array | None = None
+
+    def __call__(self, follow: list[Any], force: bool = False) -> dict[str, Any]:
+        """Return what is to be seen now; nothing where the last look was a moment ago."""
+        now, run = time.monotonic(), self.run
+        if not force and now - self.looked < SHOWN:
+            return {}
+        size, count = run.settings.batch, len(run.train)
+        batch = [run.train[i % count] for i in range(run.step * size, (run.step + 1) * size)]
+        gradients = run.engine.gradients(batch)  # those that the next step will follow
+        state = run.engine.state()
+        self.points = plane(state["wte"], self.points)
+        seen: dict[str, Any] = {
+            "at": run.step,
+            "document": run.tokenizer.decode(batch[0][1:-1]),
+            "norms": {name: float(np.linalg.norm(g)) for name, g in gradients.items()},
+            "points": self.points.round(4).tolist(),
+            "followed": self._follow(state, gradients, *follow),
+        }
+        if force or now - self.named > 1:
+            seen["names"] = run.model.sample(6, seed=run.settings.seed)
+            self.named = time.monotonic()
+        self.looked = time.monotonic()
+        return seen
+
+    def _follow(
+        self, state: dict[str, Array], gradients: dict[str, Array], name: str, i: int, j: int
+    ) -> dict[str, Any]:
+        run, adam = self.run, self.run.settings.optimizer
+        lr = run.settings.learning_rate(min(run.step, run.settings.steps - 1))
+        t = run.step + 1
+        grad = float(gradients[name][i][j])
+        m = adam.beta1 * float(state[f"adam.m.{name}"][i][j]) + (1 - adam.beta1) * grad
+        v = adam.beta2 * float(state[f"adam.v.{name}"][i][j]) + (1 - adam.beta2) * grad**2
+        m_hat, v_hat = m / (1 - adam.beta1**t), v / (1 - adam.beta2**t)
+        return {
+            "name": f"{name}[{i}][{j}]",
+            "value": float(state[name][i][j]),
+            "grad": grad,
+            "m": m_hat,
+            "v": v_hat,
+            "update": -lr * m_hat / (v_hat**0.5 + adam.eps),
+        }
+
+
+def plane(vectors: Array, before: Array | None) -> Array:
+    """Return vectors (n, d) on the plane in which they differ most (n, 2): PCA.
+
+    The plane is turned to lie as it did before, so that points move because the vectors do.
+    """
+    centered = vectors - vectors.mean(axis=0)
+    points: Array = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
+    if before is not None:
+        u, _, v = np.linalg.svd(points.T @ before)  # orthogonal Procrustes
+        points = points @ (u @ v)
+    return points
+
+
+if __name__ == "__main__":
+    main()
