@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from microgpt import gpt
+from microgpt import gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
@@ -23,7 +23,12 @@ class Answers:
         Raises:
             ValueError: nobody can ask that, or a part of the question is missing or wrong.
         """
-        questions = {"model": self.describe, "next": self.next, "names": self.names}
+        questions = {
+            "model": self.describe,
+            "next": self.next,
+            "names": self.names,
+            "trace": self.trace,
+        }
         if name not in questions:
             raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
         try:
@@ -68,6 +73,12 @@ class Answers:
         if type(seed) is not int or not 0 <= seed < 2**53:
             raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
         return [self._name(seed, i, sampling, ids) for i in range(count)]
+
+    def trace(self, text: str) -> dict[str, Any]:
+        """Return what gpt.py did, statement by statement, to find the loss of a name."""
+        self._ids(text)
+        trace = xray.record(text, self.model.checkpoint, until="loss")
+        return trace.to_dict(["params"], digits=None)
 
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""

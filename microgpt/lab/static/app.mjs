@@ -17,6 +17,8 @@
 /** @type {{id: string, title: string, load: () => Promise<{default: View}>}[]} */
 const SCREENS = [
   { id: "play", title: "Play", load: () => import("./play.mjs") },
+  { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
+  { id: "training", title: "Training", load: () => import("./training.mjs") },
 ];
 
 /** @returns {Model} */

@@ -66,7 +66,7 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
       class: x < 0 ? "cell minus" : "cell",
       title: `${label}[${i}] = ${number(x, 4)}`,
       "data-x": x,
-      "data-gap": group && i && i % group === 0,
+      "data-gap": group > 0 && i > 0 && i % group === 0,
       "--v": Math.min(1, Math.abs(x) / most).toFixed(3),
     }));
   return h("span", {
@@ -124,4 +124,44 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
   const element = h("label", { class: "dial" }, h("span", { class: "dial-name" }, label), output, input,
     hint && h("small", {}, hint));
   return { element, set(/** @type {number} */ x) { input.value = x; output.textContent = show(x); } };
+}
+
+const WORDS = /(#.*$|"""[^]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
+
+/** Python source as numbered lines, its words coloured a little. @param {string} source */
+export function code(source) {
+  const list = h("ol", { class: "code" });
+  let line = h("li", { "data-line": 1 });
+  list.append(line);
+  let from = 0, count = 1;
+  /** @param {string} text @param {string} kind */
+  const put = (text, kind) => {
+    for (const [i, piece] of text.split("\n").entries()) {
+      if (i) {
+        line = h("li", { "data-line": ++count });
+        list.append(line);
+      }
+      if (piece) line.append(kind ? h("span", { class: kind }, piece) : piece);
+    }
+  };
+  for (const match of source.trimEnd().matchAll(WORDS)) {
+    put(source.slice(from, match.index), "");
+    const text = match[0];
+    put(text, text.startsWith("#") || text.startsWith('"""') ? "comment" : /^f?"/.test(text) ? "string" : /^\d/.test(text) ? "" : "word");
+    from = match.index + text.length;
+  }
+  put(source.trimEnd().slice(from), "");
+  return list;
+}
+
+/** Mark the line that runs, and those that called it, and bring it into sight.
+ * @param {HTMLElement} list @param {number} line @param {Set<number>} calling */
+export function marked(list, line, calling = new Set()) {
+  for (const item of list.querySelectorAll(".now, .calling")) item.classList.remove("now", "calling");
+  for (const caller of calling) list.children[caller - 1]?.classList.add("calling");
+  const item = /** @type {HTMLElement} */ (list.children[line - 1]);
+  item.classList.add("now");
+  const box = /** @type {HTMLElement} */ (list.parentElement);
+  const a = box.getBoundingClientRect(), b = item.getBoundingClientRect();
+  if (b.top < a.top + 60 || b.bottom > a.bottom - 60) box.scrollTop += b.top - a.top - a.height * 0.4;
 }
