@@ -7,15 +7,29 @@ from microgpt import gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
+from microgpt.xray import zoom
 
 MOST_NAMES = 100
+LOOKS = {
+    "document": zoom.document,
+    "operations": zoom.operations,
+    "expression": zoom.expression,
+    "around": zoom.around,
+    "turn": zoom.turn,
+}
+SMALL = {  # why backward() needs an order, in three lines
+    "twice": "a = Value(3.0)\nb = a + a\nc = b + b\nc.backward()",
+    "two ways": "a = Value(3.0)\nb = a * a\nc = b + a\nc.backward()",
+    "silent": "a = Value(-3.0)\nb = a.relu()\nc = b + a\nc.backward()",
+}
 
 
 class Answers:
-    """Answers questions about one model. It keeps nothing between them."""
+    """Answers questions about one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._recorded: xray.Trace | None = None  # the last graph asked for: most questions go on
 
     def answer(self, name: str, question: dict[str, Any]) -> Any:
         """Return the answer to a question: JSON data.
@@ -28,6 +42,8 @@ class Answers:
             "next": self.next,
             "names": self.names,
             "trace": self.trace,
+            "backward": self.backward,
+            "order": self.order,
         }
         if name not in questions:
             raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
@@ -79,6 +95,32 @@ class Answers:
         self._ids(text)
         trace = xray.record(text, self.model.checkpoint, until="loss")
         return trace.to_dict(["params"], digits=None)
+
+    def backward(self, text: str, look: str, **place: int) -> dict[str, Any]:
+        """Return a piece of the Value graph of a name's loss; see xray.zoom for the pieces."""
+        self._ids(text)
+        if look not in LOOKS:
+            raise ValueError(f"there is no look {look!r}; there are {', '.join(LOOKS)}")
+        if self._recorded is None or self._recorded.document != text:
+            self._recorded = xray.record(text, self.model.checkpoint, until="backward")
+        try:
+            return LOOKS[look](self._recorded, **place)
+        except (IndexError, KeyError):
+            raise ValueError(f"{place} is no place in the graph of {text!r}") from None
+
+    def order(self, example: str) -> dict[str, Any]:
+        """Return a few lines of Values, their graph, and the turns that backward() took."""
+        if example not in SMALL:
+            raise ValueError(f"there is no example {example!r}; there are {', '.join(SMALL)}")
+        trace = xray.record_lines(SMALL[example])
+        assert trace.graph
+        return {
+            "lines": SMALL[example].split("\n"),
+            "values": [zoom.value(trace, node) for node in range(len(trace.data))],
+            "children": trace.graph.children,
+            "local_grads": trace.graph.local_grads,
+            "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
+        }
 
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""

@@ -44,9 +44,14 @@ HEADERS = {
 }
 
 
-def create(model: Model, token: str, port: int) -> Starlette:
-    """Return the application that answers about a model to whoever shows the token."""
-    answers, runs = Answers(model), dict[str, asyncio.subprocess.Process]()
+def create(model: Path, token: str, port: int) -> Starlette:
+    """Return the application that answers about a model to whoever shows the token.
+
+    Raises:
+        OSError: the model cannot be read.
+        ValueError: the model cannot be used.
+    """
+    answers, runs = Answers(Model.load(model)), dict[str, asyncio.subprocess.Process]()
     lock = threading.Lock()  # an engine holds one context at a time
 
     def answer(name: str, question: dict[str, Any]) -> Any:
@@ -58,11 +63,12 @@ def create(model: Model, token: str, port: int) -> Starlette:
                                                     await _body(request)))
 
     async def start(request: Request) -> Response:
-        question = {"kind": request.path_params["kind"]} | await _body(request)
+        question = await _body(request) | {"kind": request.path_params["kind"]}
         if len(runs) >= WORKERS:
             raise ValueError(f"{WORKERS} runs are under way; end one by closing its tab")
         run = secrets.token_urlsafe(8)
-        return StreamingResponse(_events(runs, run, question), media_type="text/event-stream")
+        events = _events(runs, run, model, question)
+        return StreamingResponse(events, media_type="text/event-stream")
 
     async def command(request: Request) -> Response:
         process = runs.get(request.path_params["run"])
@@ -144,7 +150,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _events(
-    runs: dict[str, asyncio.subprocess.Process], run: str, question: dict[str, Any]
+    runs: dict[str, asyncio.subprocess.Process], run: str, model: Path, question: dict[str, Any]
 ) -> AsyncIterator[str]:
     """Start a worker, pass on its lines as events, and end it when nobody reads any more.
 
@@ -155,6 +161,7 @@ async def _events(
         sys.executable,
         "-m",
         "microgpt.lab.worker",
+        str(model),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=16_000_000,
@@ -180,7 +187,6 @@ def serve(model: str | None, port: int, show: Callable[[str], None], browse: boo
         OSError: the model cannot be read, or the port is taken.
         ValueError: the model cannot be used.
     """
-    loaded = Model.load(model or MODEL)
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -188,9 +194,10 @@ def serve(model: str | None, port: int, show: Callable[[str], None], browse: boo
                       "takes one that is free") from None
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe(24)
+    application = create(Path(model or MODEL), token, port)
     address = f"http://127.0.0.1:{port}/#token={token}"
     config = uvicorn.Config(
-        create(loaded, token, port),
+        application,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=1,  # open event streams are no reason to stay

@@ -1,4 +1,4 @@
-"""One run in a process of its own: `python -m microgpt.lab.worker`.
+"""One run in a process of its own: `python -m microgpt.lab.worker MODEL`.
 
 Its first line on standard input is what to do, each later one a command, each line on standard
 output an event; all are JSON objects. It ends with its work, or when its input does: whoever
@@ -6,20 +6,30 @@ started it is gone then.
 """
 
 import json
+import math
 import os
+import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from microgpt import dataset
+from microgpt import dataset, gpt, xray
+from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
 from microgpt.training import Run, Settings
+from microgpt.xray.recorder import load
 
-SHOWN = 0.2  # seconds between two looks inside, so that looking costs little
+SHOWN = 0.2  # seconds between two looks inside, at least
+SHARE = 5  # and this many times what a look costs, so that looking slows learning little
+STEPS = 100  # of gpt.py and its edited copy, side by side
+LIMIT = 30  # seconds that edited code may take
+MEMORY = 4 * 2**30  # bytes of address space that it may have
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -71,12 +81,14 @@ def main() -> None:
     controls = Controls()
     threading.Thread(target=controls.listen, daemon=True).start()
     try:
-        work = {"training": train}[question.pop("kind")]
+        work = {"training": train, "edit": edit}[question.pop("kind")]
         work(question, controls, emit)
     except KeyError as error:
         emit({"error": f"there is no run of the kind {error}"})
     except (ValueError, OSError, TypeError) as error:
         emit({"error": " ".join(str(error).split())})
+    except MemoryError:
+        emit({"error": "it needs more memory than it may have"})
     out.flush()
     os._exit(0)
 
@@ -123,18 +135,81 @@ def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     emit({"done": True})
 
 
+def edit(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+    """Run gpt.py and an edited copy side by side: where they part, and how both learn."""
+    confine(emit)
+    text, source = str(question["text"]), str(question["source"])
+    checkpoint = Checkpoint.load(sys.argv[1])
+    ours = xray.record(text, checkpoint)
+    theirs = xray.record_source(source, text, checkpoint)
+    parted = xray.diff(ours, theirs)
+    emit(
+        {
+            "line": [asdict(place) if place else None for place in (parted.line_a, parted.line_b)],
+            "number": asdict(parted.number) if parted.number else None,
+            "same": not parted,
+            "failed": theirs.error,
+            "losses": [ours.loss, theirs.loss],
+        }
+    )
+    if theirs.error:
+        return
+    documents = list(dataset.load("world").documents)
+    random.Random(42).shuffle(documents)
+    alphabet = "".join(sorted(set("".join(documents))))
+    learners = [learn(module, documents, alphabet) for module in (gpt, load(source).module)]
+    for step in range(STEPS):
+        emit({"step": step + 1, "pair": [next(learner) for learner in learners]})
+    emit({"names": [next(learner) for learner in learners], "done": True})
+
+
+def learn(module: ModuleType, documents: list[str], alphabet: str) -> Iterator[Any]:
+    """Yield the losses of STEPS steps of a gpt.py, and then some names: its main(), watched."""
+    rng = random.Random(42)
+    config = module.Config(len(alphabet) + 1, n_layer=1, n_embd=16, n_head=4, block_size=16)
+    params = module.init(config, rng)
+    weights = module.flat(params)
+    m, v = [0.0] * len(weights), [0.0] * len(weights)
+    for step in range(STEPS):
+        loss = module.loss(params, config, module.encode(documents[step], alphabet))
+        loss.backward()
+        module.adam(weights, m, v, step, lr=0.01)
+        if not math.isfinite(loss.data):
+            raise ValueError(f"after {step} steps the loss is {loss.data}")
+        yield loss.data
+    yield [module.decode(module.sample(params, config, rng), alphabet) for _ in range(5)]
+
+
+def confine(emit: Emit) -> None:
+    """Set limits to a process that runs edited code: seconds, and memory where it can be set."""
+
+    def give_up() -> None:
+        emit({"error": f"the edited code was stopped after {LIMIT} s; does a loop never end?"})
+        os._exit(0)
+
+    timer = threading.Timer(LIMIT, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT + 5, LIMIT + 5))  # where no thread gets a turn
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
 class Look:
     """Looks inside a run now and then: names, gradients, one parameter, the embeddings."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.looked = self.named = 0.0
+        self.next = self.named = 0.0
         self.points: Array | None = None
 
     def __call__(self, follow: list[Any], force: bool = False) -> dict[str, Any]:
         """Return what is to be seen now; nothing where the last look was a moment ago."""
         now, run = time.monotonic(), self.run
-        if not force and now - self.looked < SHOWN:
+        if not force and now < self.next:
             return {}
         size, count = run.settings.batch, len(run.train)
         batch = [run.train[i % count] for i in range(run.step * size, (run.step + 1) * size)]
@@ -148,10 +223,11 @@ class Look:
             "points": self.points.round(4).tolist(),
             "followed": self._follow(state, gradients, *follow),
         }
-        if force or now - self.named > 1:
+        if force or now > self.named:
             seen["names"] = run.model.sample(6, seed=run.settings.seed)
-            self.named = time.monotonic()
-        self.looked = time.monotonic()
+            self.named = time.monotonic() + 10 * (time.monotonic() - now)
+        ended = time.monotonic()
+        self.next = ended + max(SHOWN, SHARE * (ended - now))
         return seen
 
     def _follow(

@@ -18,7 +18,9 @@
 const SCREENS = [
   { id: "play", title: "Play", load: () => import("./play.mjs") },
   { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
+  { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", load: () => import("./training.mjs") },
+  { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 
 /** @returns {Model} */

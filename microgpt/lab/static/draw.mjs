@@ -26,9 +26,15 @@ function fill(element, attributes, children) {
       element.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  element.append(...children.filter((c) => c !== null && c !== undefined && c !== false).map(
-    (c) => (c instanceof Node ? c : String(c))));
+  put(element, ...children);
   return element;
+}
+
+/** Replace what an element holds. What is false, null or undefined is left out.
+ * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
+export function put(element, ...children) {
+  element.replaceChildren(...children.filter((c) => c !== null && c !== undefined && c !== false)
+    .map((c) => (c instanceof Node ? c : String(c))));
 }
 
 /** A number with a true minus, of as many digits as can be read at a glance.

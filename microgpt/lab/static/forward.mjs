@@ -1,5 +1,5 @@
 // Forward: gpt.py reads a name, line by line; beside its source, what each line has computed.
-import { code, h, letter, marked, number, percent, strip, svg } from "./draw.mjs";
+import { code, h, letter, marked, number, percent, put, strip, svg } from "./draw.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */
 
@@ -115,7 +115,7 @@ function render({ model, el }) {
     reading = new Reading(trace);
     drawn = -1;
     layStops();
-    letters.replaceChildren(...reading.positions.map((p, i) => h("button", {
+    put(letters, ...reading.positions.map((p, i) => h("button", {
       type: "button", class: "position", "data-pos": i, title: `Position ${i}`,
       onclick: () => go(stops.findIndex((s) => s >= trace.calls[p.call][4])),
     }, h("b", {}, letter(p.token, vocabulary, "BOS")),
@@ -183,7 +183,7 @@ function render({ model, el }) {
     const { events, calls } = reading.trace;
     const [call, line, set] = events[event];
     const entries = Object.entries(set ?? {}).map(([key, seen]) => ({ key, seen, numbers: reading.numbers(seen) }));
-    said.replaceChildren(
+    put(said, 
       h("h2", {}, `Line ${line} in ${calls[call][0]}()`),
       ...entries.map(({ key, seen, numbers }) => h("div", { class: "held" },
         h("code", {}, key),
@@ -243,7 +243,7 @@ function render({ model, el }) {
           box.append(units(reading.nodes(here.hidden[layer]), when));
           box.append(row(key, numbers, MEANING.mlp_fc2, when));
         } else if (weights === "mlp_fc1") {
-          continue;  // its 64 numbers are drawn after the ReLU
+          box.append(row(key, numbers, MEANING.mlp_fc1, when, 0, false, "narrow"));
         } else if (calls.some((/** @type {any} */ c) => c.fn === "rmsnorm")) {
           const normed = calls.find((/** @type {any} */ c) => c.fn === "rmsnorm");
           const before = reading.numbers(normed.args.x);
@@ -261,14 +261,14 @@ function render({ model, el }) {
         }
       }
     }
-    drawing.replaceChildren(...groups);
+    put(drawing, ...groups);
   }
 
   /** @param {string} key @param {number[]} numbers @param {string} note @param {object} when
-   * @param {number} [by] @param {boolean} [stream] */
-  function row(key, numbers, note, when, by = 0, stream = false) {
+   * @param {number} [by] @param {boolean} [stream] @param {string} [form] */
+  function row(key, numbers, note, when, by = 0, stream = false, form = "") {
     return h("div", { class: stream ? "row stream" : "row", ...when },
-      h("code", {}, key), strip(numbers, { label: key, scale: 2, group: by }), h("small", {}, note));
+      h("code", {}, key), strip(numbers, { label: key, scale: 2, group: by, class: form }), h("small", {}, note));
   }
 
   /** The KV cache, a row for each position so far.

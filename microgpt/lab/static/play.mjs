@@ -1,5 +1,5 @@
 // Play: type a beginning; the model guesses the next letter; dials reshape its guess; names.
-import { dial, h, latest, letter, number, percent } from "./draw.mjs";
+import { dial, h, latest, letter, number, percent, put } from "./draw.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */
 
@@ -117,7 +117,7 @@ function render({ model, el }) {
 
   /** @param {any} answer @param {any} asked */
   function showNext(answer, asked) {
-    under.replaceChildren(...answer.letters.map((/** @type {number} */ p, /** @type {number} */ i) =>
+    put(under, ...answer.letters.map((/** @type {number} */ p, /** @type {number} */ i) =>
       h("span", { "--p": p, "data-p": p, title: `${asked.text[i]}: ${percent(p)}` }, h("i"), h("b", {}, percent(p)))));
     const chance = answer.letters.reduce((/** @type {number} */ a, /** @type {number} */ p) => a * p, 1);
     surprise.textContent = asked.text === "" ? "Before the first letter there is only BOS: it says that a name begins."
@@ -147,7 +147,7 @@ function render({ model, el }) {
 
   /** @param {{name: string, probs: (number | null)[]}[]} answer */
   function showNames(answer) {
-    names.replaceChildren(...answer.map(({ name, probs }) => h("li", {},
+    put(names, ...answer.map(({ name, probs }) => h("li", {},
       h("button", { type: "button", class: "name", "aria-label": name,
         onclick: () => { state.text = name; input.value = name; changed(); input.focus(); } },
         ...probs.map((p, i) => h("span", {

@@ -1,5 +1,5 @@
 // Training: a run in a process of its own, seen as it learns.
-import { dial, h, letter, number, once, svg } from "./draw.mjs";
+import { dial, h, letter, number, once, put, svg } from "./draw.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */
 
@@ -156,19 +156,19 @@ function render({ model, el }) {
     const at = look && shown >= 0 ? look.at : past.losses.length;
     chartOf(at);
     const total = about?.steps ?? wish.steps;
-    headline.replaceChildren(...(about ? [
+    put(headline, ...(about ? [
       h("span", {}, "step ", h("b", { class: "steps" }, at.toLocaleString("en")), ` of ${total.toLocaleString("en")}`),
       h("span", {}, "loss ", h("b", { class: "loss", "data-x": past.losses[at - 1] }, at ? number(past.smooth[at - 1], 3) : "–")),
       h("span", {}, `${about.n_params.toLocaleString("en")} numbers · engine ${about.engine}`),
     ] : [h("span", {}, "Press Train: a model begins from noise, in a process of its own.")]));
-    names.replaceChildren(...(look?.names ?? []).map((/** @type {string} */ n) => h("li", {}, n || "(the end at once)")));
+    put(names, ...(look?.names ?? []).map((/** @type {string} */ n) => h("li", {}, n || "(the end at once)")));
     planeOf(look);
     const sizes = Object.entries(look?.norms ?? {});
     const most = Math.max(...sizes.map(([, x]) => /** @type {number} */ (x)), 1e-9);
-    norms.replaceChildren(...sizes.map(([name, x]) => h("div", { class: "norm" }, h("code", {}, name),
+    put(norms, ...sizes.map(([name, x]) => h("div", { class: "norm" }, h("code", {}, name),
       h("i", { "--p": /** @type {number} */ (x) / most }), h("span", { "data-x": x }, number(/** @type {number} */ (x), 3)))));
     const f = look?.followed;
-    followed.replaceChildren(...(f ? [["value", f.value], ["gradient", f.grad], ["m, smoothed", f.m], ["v, its square", f.v], ["next update", f.update]]
+    put(followed, ...(f ? [["value", f.value], ["gradient", f.grad], ["m, smoothed", f.m], ["v, its square", f.v], ["next update", f.update]]
       .flatMap(([term, x]) => [h("dt", {}, term), h("dd", { "data-x": x }, number(/** @type {number} */ (x), 5))]) : []));
   }
 
@@ -185,7 +185,7 @@ function render({ model, el }) {
     const ticks = [];
     for (let l = Math.ceil(low * 2) / 2; l <= top; l += 0.5) ticks.push(l);
     const known = /** @type {[string, number][]} */ (about ? [["knowing nothing", about.uniform], ["counting pairs", about.bigram]] : [["knowing nothing", Math.log(27)]]);
-    chart.replaceChildren(
+    put(chart, 
       ...ticks.flatMap((l) => [svg("path", { class: "tick", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: LEFT - 6, y: y(l) + 4, class: "end" }, l.toFixed(1))]),
       ...[0, 0.25, 0.5, 0.75, 1].map((f) => svg("text", { x: x(f * total), y: TALL - 6, class: f === 1 ? "end" : f ? "middle" : "" }, Math.round(f * total).toLocaleString("en"))),
       ...known.flatMap(([text, l]) => [svg("path", { class: "known", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: WIDE - 12, y: y(l) - 5, class: "end known-text" }, `${text} ${l.toFixed(3)}`)]),
