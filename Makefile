@@ -42,6 +42,7 @@ SYSTEM := python3-venv python3-dev gcc
 SYSTEM_TESTS := git
 # The console: an assembler, and emulator cores (fast, and true to the dot).
 SYSTEM_ROM := cc65 libretro-bsnes-mercury-performance libretro-bsnes-mercury-accuracy
+SYSTEM_TESTS := git chromium
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -58,6 +59,8 @@ $(BIN)/.ready-to-test: $(BIN)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
 	$(if $(filter 1,$(SNES9X)),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps stable-retro==1.0.1)
+	@! command -v npm >/dev/null || npm install --prefix tests --silent --no-package-lock || \
+	  echo "npm could not install; what the page's tests need of it is skipped" >&2
 	@touch $@
 
 $(BIN)/.ready-to-build: $(BIN)/.ready

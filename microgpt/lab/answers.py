@@ -1,16 +1,16 @@
 """What the page may ask of a model, and what it is told: plain JSON, every number the engine's."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from microgpt import gpt, xray
-from microgpt.checkpoint import Checkpoint
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
 from microgpt.xray import zoom
 
 MOST_NAMES = 100
-LOOKS = {
+LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "document": zoom.document,
     "operations": zoom.operations,
     "expression": zoom.expression,
@@ -37,7 +37,7 @@ class Answers:
         Raises:
             ValueError: nobody can ask that, or a part of the question is missing or wrong.
         """
-        questions = {
+        questions: dict[str, Callable[..., Any]] = {
             "model": self.describe,
             "next": self.next,
             "names": self.names,
@@ -104,9 +104,11 @@ class Answers:
         if self._recorded is None or self._recorded.document != text:
             self._recorded = xray.record(text, self.model.checkpoint, until="backward")
         try:
-            return LOOKS[look](self._recorded, **place)
+            if all(type(number) is int and number >= 0 for number in place.values()):
+                return LOOKS[look](self._recorded, **place)
         except (IndexError, KeyError):
-            raise ValueError(f"{place} is no place in the graph of {text!r}") from None
+            pass
+        raise ValueError(f"{place} is no place in the graph of {text!r}")
 
     def order(self, example: str) -> dict[str, Any]:
         """Return a few lines of Values, their graph, and the turns that backward() took."""
@@ -148,7 +150,9 @@ class Answers:
         """Return how likely each token of a text was, after those before it."""
         tokens = [self.model.tokenizer.bos, *ids][: self.model.config.block_size]
         logits = self.model.engine.inspect(tokens)["logits"].tolist()
-        return [probabilities(row, sampling)[token] for row, token in zip(logits, ids, strict=False)]
+        return [
+            probabilities(row, sampling)[token] for row, token in zip(logits, ids, strict=False)
+        ]
 
     def _ids(self, text: str) -> list[int]:
         if not isinstance(text, str):

@@ -59,8 +59,9 @@ def create(model: Path, token: str, port: int) -> Starlette:
             return answers.answer(name, question)
 
     async def ask(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(answer, request.path_params["name"],
-                                                    await _body(request)))
+        return JSONResponse(
+            await run_in_threadpool(answer, request.path_params["name"], await _body(request))
+        )
 
     async def start(request: Request) -> Response:
         question = await _body(request) | {"kind": request.path_params["kind"]}
@@ -166,7 +167,8 @@ async def _events(
         stdout=asyncio.subprocess.PIPE,
         limit=16_000_000,
     )
-    assert process.stdin and process.stdout
+    assert process.stdin is not None
+    assert process.stdout is not None
     runs[run] = process
     try:
         process.stdin.write(json.dumps(question).encode() + b"\n")
@@ -190,8 +192,10 @@ def serve(model: str | None, port: int, show: Callable[[str], None], browse: boo
     try:
         listening = socket.create_server(("127.0.0.1", port))
     except OSError as error:
-        raise OSError(f"port {port} cannot be used ({error.strerror}); give another: --port 0 "
-                      "takes one that is free") from None
+        raise OSError(
+            f"port {port} cannot be used ({error.strerror}); give another: --port 0 "
+            "takes one that is free"
+        ) from None
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe(24)
     application = create(Path(model or MODEL), token, port)

@@ -28,7 +28,7 @@ from microgpt.xray.recorder import load
 SHOWN = 0.2  # seconds between two looks inside, at least
 SHARE = 5  # and this many times what a look costs, so that looking slows learning little
 STEPS = 100  # of gpt.py and its edited copy, side by side
-LIMIT = 30  # seconds that edited code may take
+LIMIT = 60  # seconds that edited code may take
 MEMORY = 4 * 2**30  # bytes of address space that it may have
 Emit = Callable[[dict[str, Any]], None]
 
@@ -85,17 +85,22 @@ def main() -> None:
         work(question, controls, emit)
     except KeyError as error:
         emit({"error": f"there is no run of the kind {error}"})
-    except (ValueError, OSError, TypeError) as error:
-        emit({"error": " ".join(str(error).split())})
     except MemoryError:
         emit({"error": "it needs more memory than it may have"})
+    except (ValueError, OSError) as error:
+        emit({"error": " ".join(str(error).split())})
+    except (Exception, SystemExit) as error:  # edited code may stop in any way
+        emit({"error": f"it stops with {type(error).__name__}: {' '.join(str(error).split())}"})
     out.flush()
     os._exit(0)
 
 
 def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     """Train a model, and show what happens."""
-    data = dataset.load(str(question.pop("data", "world")))
+    name = question.pop("data", "world")
+    if name not in ("world", "names"):
+        raise ValueError(f"there are no documents {name!r}; there are world and names")
+    data = dataset.load(name)
     engine = question.pop("engine", None)
     controls.paused = bool(question.pop("paused", False))
     controls.speed = question.pop("speed", None)

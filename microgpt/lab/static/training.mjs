@@ -4,6 +4,8 @@ import { dial, h, letter, number, once, put, svg } from "./draw.mjs";
 /** @typedef {import("./app.mjs").Model} Model */
 
 const WIDE = 720, TALL = 300, LEFT = 40, BOTTOM = 26;  // of the chart of losses, in its own units
+/** @type {Record<string, string>} */
+const NAMES = { world: "names of the world", names: "published names" };
 const SPEEDS = [1, 3, 10, 30, 100, null];  // steps a second; the last as fast as it goes
 
 /** @param {{model: Model, el: HTMLElement}} context */
@@ -49,7 +51,7 @@ function render({ model, el }) {
       remember();
       end();
       clear();
-    } }, ...[...new Set([...values, wish[key]])].map((v) => h("option", { value: v, selected: String(v) === String(wish[key]) }, key === "data" ? { world: "names of the world", names: "published names" }[v] ?? v : v))));
+    } }, ...[...new Set([...values, wish[key]])].map((v) => h("option", { value: v, selected: String(v) === String(wish[key]) }, NAMES[v] ?? v))));
 
   el.append(
     h("div", {}, h("h1", {}, "Training"),
