@@ -25,10 +25,10 @@ const SCREENS = [
 
 /** @returns {Model} */
 function connect() {
-  const here = new URLSearchParams(location.hash.slice(1));
-  if (here.has("token")) {  // seen once, then kept out of sight, of history and of shared links
-    sessionStorage.setItem("token", /** @type {string} */ (here.get("token")));
-    history.replaceState(null, "", location.pathname);
+  const found = /[#&]token=([\w-]+)/.exec(location.hash);
+  if (found) {  // seen once, then kept out of sight, of history and of shared links
+    sessionStorage.setItem("token", found[1]);
+    history.replaceState(null, "", location.pathname + location.hash.replace(found[0], ""));
   }
   const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
   /** @type {Map<string, any>} */
@@ -64,7 +64,10 @@ function connect() {
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
-        const { value, done } = await reader.read();
+        const { value, done } = await reader.read().catch((error) => {
+          if (signal.aborted) return { value: "", done: true };  // whoever asked has left
+          throw error;
+        });
         if (done) return;
         const events = (rest + value).split("\n\n");
         rest = events.pop() ?? "";
@@ -140,7 +143,8 @@ addEventListener("keydown", (event) => {
 });
 // What goes wrong anywhere is said in one place, in one line.
 addEventListener("unhandledrejection", (event) => {
-  if (event.reason?.name === "AbortError") return;
+  event.preventDefault();
+  if (event.reason?.name === "AbortError") return;  // whoever asked has left
   const status = /** @type {HTMLElement} */ (document.getElementById("status"));
   status.textContent = event.reason?.message ?? String(event.reason);
   clearTimeout(Number(status.dataset.timer));

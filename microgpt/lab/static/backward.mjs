@@ -78,7 +78,7 @@ function render({ model, el }) {
   /** Go one level down, or back up to a level. @param {any} place @param {number} depth */
   async function enter(place, depth) {
     path = [...path.slice(0, depth), place];
-    put(crumbs, h("span", {}, state.text), ...path.flatMap((p, i) => [h("span", { "aria-hidden": true }, "›"),
+    put(crumbs, h("span", {}, state.text), ...path.flatMap((p, i) => [h("span", { "aria-hidden": "true" }, "›"),
       h("button", { type: "button", class: "quiet", "aria-current": i === path.length - 1 && "location", onclick: () => enter(p, i) }, p.title)]));
     if (place.kind === "operations") {
       const { operations, fn } = await ask("operations", { call: place.call });
@@ -136,7 +136,7 @@ function render({ model, el }) {
       h("dl", {}, h("dt", {}, "data"), h("dd", { "data-x": around.data }, number(around.data, 4)), h("dt", {}, "grad"), h("dd", { "data-x": around.grad, class: "grad" }, number(around.grad, 4))),
       h("small", {}, around.line ? `line ${around.line}` : ""));
     const children = h("div", { class: "children" }, h("h3", {}, "computed of these"),
-      around.children.length > 0 && h("p", { class: "columns", "aria-hidden": true }, h("span", {}, "Value"), h("span", {}, "data"), h("span", {}, "local grad"), h("span", {}, "flows in"), h("span", {}, "grad so far")),
+      around.children.length > 0 && h("p", { class: "columns", "aria-hidden": "true" }, h("span", {}, "Value"), h("span", {}, "data"), h("span", {}, "local grad"), h("span", {}, "flows in"), h("span", {}, "grad so far")),
       ...around.children.map((/** @type {any} */ c) => h("button", { type: "button", class: "child", "data-node": c.node, onclick: () => look(c.node) },
         h("b", {}, short(c.name)), h("span", {}, number(c.data)), h("span", { "data-local": c.local_grad }, number(c.local_grad)),
         h("span", { class: (c.flow ?? 0) < 0 ? "flow minus" : "flow", "data-flow": c.flow, "--v": Math.abs(c.flow ?? 0) / fan }, c.flow === null ? "–" : number(c.flow, 4)),
@@ -183,7 +183,7 @@ function render({ model, el }) {
       lines.push(svg("path", { d: curve(m.right - box.left, y, r.left - box.left, r.top - box.top + r.height / 2),
         class: flow === null ? "edge" : flow < 0 ? "edge gone minus" : "edge gone", "stroke-width": flow === null ? 1 : 0.7 + 4 * Math.abs(flow) / fan }));
     }
-    diagram.prepend(svg("svg", { class: "edges", width: box.width, height: box.height, "aria-hidden": true }, ...lines));
+    diagram.prepend(svg("svg", { class: "edges", width: box.width, height: box.height, "aria-hidden": "true" }, ...lines));
   }
 
   function toggle() {
@@ -203,7 +203,7 @@ function render({ model, el }) {
     const said = h("p", { class: "told", role: "status" });
     const picture = svg("svg", { viewBox: "0 0 520 150", class: "three", role: "img" });
     const lines = h("ol", { class: "three-lines" });
-    const back = h("button", { type: "button", onclick: () => move(-1) }, "Back"), on = h("button", { type: "button", onclick: () => move(1) }, "Next turn");
+    const back = h("button", { type: "button", disabled: true, onclick: () => move(-1) }, "Back"), on = h("button", { type: "button", disabled: true, onclick: () => move(1) }, "Next turn");
     /** @type {any} */
     let order;
     /** @param {string} which */

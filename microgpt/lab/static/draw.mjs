@@ -127,7 +127,7 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
     type: "range", min, max, step, value, "aria-label": label,
     oninput: () => { output.textContent = show(Number(input.value)); turned(Number(input.value)); },
   });
-  const element = h("label", { class: "dial" }, h("span", { class: "dial-name" }, label), output, input,
+  const element = h("div", { class: "dial" }, h("span", { class: "dial-name" }, label), output, input,
     hint && h("small", {}, hint));
   return { element, set(/** @type {number} */ x) { input.value = x; output.textContent = show(x); } };
 }

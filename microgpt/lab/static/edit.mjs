@@ -26,7 +26,7 @@ function render({ model, el }) {
   let ready = false;
 
   const area = h("textarea", { class: "area", spellcheck: "false", autocomplete: "off", autocapitalize: "none", wrap: "off", "aria-label": "gpt.py, yours to change", oninput: typed, onkeydown: indent });
-  const under = h("div", { class: "under-code", "aria-hidden": true });
+  const under = h("div", { class: "under-code", "aria-hidden": "true" });
   const editor = h("div", { class: "listing editor" }, under, area);
   const text = h("input", { type: "text", value: "emma", maxlength: 15, "aria-label": "The name that both read", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
   const start = h("button", { type: "button", class: "strong", title: "Ctrl+Enter", onclick: begin }, "Run both");

@@ -21,12 +21,12 @@ function render({ model, el }) {
     "aria-label": "The beginning of a name", autocomplete: "off", autocapitalize: "none",
     spellcheck: "false", oninput: typed,
   });
-  const under = h("div", { class: "under", "aria-hidden": true });
+  const under = h("div", { class: "under", "aria-hidden": "true" });
   const surprise = h("p", { class: "said", role: "status" });
   const bars = Array.from({ length: end + 1 }, (_, token) => {
     const name = token === end ? "the end" : letter(token, vocabulary);
     const bar = h("button", { class: "bar", type: "button", "data-token": token, onclick: () => add(token) },
-      h("span", { class: "share" }),
+      h("span", { class: "share", "aria-hidden": "true" }),
       h("span", { class: "column" }, h("i", { class: "raw" }), h("i", { class: "now" })),
       h("span", { class: token === end ? "letter end" : "letter" }, letter(token, vocabulary)));
     bar.dataset.name = name;
@@ -141,7 +141,6 @@ function render({ model, el }) {
       bar.firstChild.textContent = p >= 0.02 ? Math.round(100 * p) : "";
       bar.title = `${bar.dataset.name}: ${percent(p)} (as learned ${percent(answer.probs[token])}, ` +
         `logit ${number(answer.logits[token], 2)})`;
-      bar.setAttribute("aria-label", `${bar.dataset.name}, ${percent(p)}`);
     }
   }
 
@@ -151,7 +150,7 @@ function render({ model, el }) {
       h("button", { type: "button", class: "name", "aria-label": name,
         onclick: () => { state.text = name; input.value = name; changed(); input.focus(); } },
         ...probs.map((p, i) => h("span", {
-          class: p === null ? "given" : "drawn", "--p": p ?? 0, "data-p": p,
+          class: p === null ? "given" : "drawn", "aria-hidden": "true", "--p": p ?? 0, "data-p": p,
           title: p === null ? "given" : `${name[i] ?? "the end"}: ${percent(p)}`,
         }, name[i] ?? "·", h("i")))))));
   }
