@@ -21,7 +21,7 @@ from tests.test_lab import Lab, start, stop
 
 CHROMIUM = shutil.which("chromium")
 NODE_MODULES = Path(__file__).parent / "node_modules"
-SCREENS = ["play", "forward", "backward", "training", "edit"]
+SCREENS = ["play", "forward", "backward", "training", "engines", "edit"]
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -336,6 +336,21 @@ def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
     assert close(numbers(page.locator(".loss")), run.losses[-1])
 
 
+# ---- Engines -------------------------------------------------------------------------------------
+def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
+    page = show("engines?text=kai")
+    there = [name for name in engines.ENGINES if not engines.missing(name)]
+    rows = page.locator(".engine")
+    expect(rows).to_have_count(len(there))
+    page.locator(".position").nth(2).click()
+    for i, name in enumerate(there):
+        engine = engines.create(name, model.config, model.checkpoint.state)
+        logits = engine.inspect(model.tokenizer.encode("kai")[:-1])["logits"][2]
+        assert close(numbers(rows.nth(i).locator(".logit")), logits)
+        (loss,) = numbers(rows.nth(i).locator(".its-loss"))
+        assert close(loss, Model(model.checkpoint, name).score("kai").loss)
+
+
 # ---- Edit ----------------------------------------------------------------------------------------
 def test_edit(show: Open, model: Model) -> None:
     page = show("edit")
@@ -373,6 +388,7 @@ def settle(page: Page, screen: str) -> None:
         "forward": ".verdict",
         "backward": ".ball",
         "training": ".losses",
+        "engines": ".engine",
         "edit": ".code li",
     }
     page.locator(first[screen]).first.wait_for(state="attached")

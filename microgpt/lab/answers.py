@@ -1,15 +1,20 @@
 """What the page may ask of a model, and what it is told: plain JSON, every number the engine's."""
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
-from microgpt import gpt, xray
+import numpy as np
+
+from microgpt import engines, gpt, xray
+from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
 from microgpt.xray import zoom
 
 MOST_NAMES = 100
+MEASURED = 0.05  # seconds an engine is watched to tell how fast it is
 LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "document": zoom.document,
     "operations": zoom.operations,
@@ -44,6 +49,7 @@ class Answers:
             "trace": self.trace,
             "backward": self.backward,
             "order": self.order,
+            "engines": self.engines,
         }
         if name not in questions:
             raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
@@ -62,6 +68,7 @@ class Answers:
             "vocabulary": self.model.tokenizer.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
+            "engines": [name for name in engines.ENGINES if not engines.missing(name)],
             "steps": record.get("step"),
             "documents": record.get("step", 0) * settings.get("batch", 1),
             "source": source,
@@ -124,6 +131,32 @@ class Answers:
             "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
         }
 
+    def engines(self, text: str) -> list[dict[str, Any]]:
+        """Return what each engine here makes of a name: logits, loss, microseconds a token."""
+        self._ids(text)
+        tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
+        told = []
+        for name in [name for name in engines.ENGINES if not engines.missing(name)]:
+            try:
+                engine = engines.create(name, self.model.config, self.model.checkpoint.state)
+            except ValueError:
+                continue  # it is there, but for other models
+            logits = np.asarray(engine.inspect(tokens[:-1])["logits"], dtype=float)
+            surprises = [
+                -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
+                for row, token in zip(logits.tolist(), tokens[1:], strict=True)
+            ]
+            told.append(
+                {
+                    "name": name,
+                    "what": engines.ENGINES[name][2],
+                    "logits": logits.tolist(),
+                    "loss": sum(surprises) / len(surprises),
+                    "microseconds": _time(engine, tokens[:-1]),
+                }
+            )
+        return told
+
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
         engine, rng, bos = self.model.engine, Stream(seed, i), self.model.tokenizer.bos
@@ -163,6 +196,18 @@ class Answers:
                 f"the model can see {self.model.config.block_size}"
             )
         return self.model.tokenizer.ids(text)
+
+
+def _time(engine: Engine, tokens: list[int]) -> float:
+    """Return the microseconds that a step takes, the least of some rounds."""
+    least, ends = math.inf, time.perf_counter() + MEASURED
+    while time.perf_counter() < ends:
+        engine.reset()
+        began = time.perf_counter()
+        for token in tokens:
+            engine.step(token)
+        least = min(least, time.perf_counter() - began)
+    return 1e6 * least / len(tokens)
 
 
 def _sampling(

@@ -25,6 +25,7 @@ from microgpt.engines.base import Array
 from microgpt.training import Run, Settings
 from microgpt.xray.recorder import load
 
+FRAME = 0.03  # seconds between two events: more often, no eye can tell
 SHOWN = 0.2  # seconds between two looks inside, at least
 SHARE = 5  # and this many times what a look costs, so that looking slows learning little
 STEPS = 100  # of gpt.py and its edited copy, side by side
@@ -125,7 +126,7 @@ def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     look = Look(run)
     emit(look(controls.follow, force=True))
     steps = run.advance()
-    next_at = time.monotonic()
+    next_at, losses, told = time.monotonic(), list[float](), 0.0
     while run.step < run.settings.steps:
         controls.wait(next_at)
         if controls.paused or controls.speed:
@@ -133,10 +134,14 @@ def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
         if controls.speed:
             next_at = max(next_at, time.monotonic() - 0.1) + 1 / controls.speed
         progress = next(steps)
-        event: dict[str, Any] = {"step": progress.step, "losses": progress.losses}
-        if progress.val_loss is not None:
-            event["val_loss"] = progress.val_loss
-        emit(event | look(controls.follow, controls.paused or run.step == run.settings.steps))
+        losses += progress.losses
+        at_rest = controls.paused or run.step == run.settings.steps
+        if at_rest or progress.val_loss is not None or time.monotonic() - told > FRAME:
+            event: dict[str, Any] = {"step": progress.step, "losses": losses}
+            if progress.val_loss is not None:
+                event["val_loss"] = progress.val_loss
+            emit(event | look(controls.follow, at_rest))
+            losses, told = [], time.monotonic()
     emit({"done": True})
 
 

@@ -20,6 +20,7 @@ const SCREENS = [
   { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", load: () => import("./training.mjs") },
+  { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 

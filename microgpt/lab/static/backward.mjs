@@ -8,9 +8,17 @@ const OPS = /** @type {Record<string, string>} */ ({
   log: "a logarithm", relu: "a ReLU", parameter: "a parameter", value: "a number",
 });
 
+/** What each operation's local gradient is, in words. @type {Record<string, string>} */
+const RULES = {
+  "+": "local grad: 1 for both", "*": "local grad: the other factor", "**": "local grad: n times a to the n − 1",
+  add: "local grad: 1 for each", dot: "local grad: the partner's data", exp: "local grad: itself", log: "local grad: 1 over a",
+  relu: "local grad: 1 above zero",
+};
+
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
-  const { config, vocabulary } = model.get("described");
+  const { config, vocabulary, source } = model.get("described");
+  const code = source.split("\n");
   const params = model.get("params") ?? {};
   const state = { text: params.text ?? "emma", step: Number(params.step ?? 2), node: Number(params.node ?? -1) };
   /** @type {any} */
@@ -30,6 +38,7 @@ function render({ model, el }) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const list = h("div", { class: "list", tabindex: 0, role: "region", "aria-label": "What is inside" });
   const told = h("p", { class: "told", role: "status" });
+  const made = h("pre", { class: "made-by" });
   const diagram = h("div", { class: "diagram", role: "region", "aria-label": "One Value, what it was computed from, and what was computed from it" });
   const small = h("section", { class: "small-example" });
 
@@ -39,7 +48,7 @@ function render({ model, el }) {
       h("button", { type: "button", "aria-label": "Back to the loss", title: "Home", onclick: () => turn(1) }, "⇤"),
       h("button", { type: "button", "aria-label": "One Value back", title: "←", onclick: () => turn(state.step - 1) }, "←"), play,
       h("button", { type: "button", "aria-label": "One Value on", title: "→", onclick: () => turn(state.step + 1) }, "→"), slider, counter),
-    h("div", { class: "pair deep" }, h("div", { class: "inside" }, crumbs, list), h("div", { class: "outside" }, told, diagram)),
+    h("div", { class: "pair deep" }, h("div", { class: "inside" }, crumbs, list), h("div", { class: "outside" }, told, made, diagram)),
     small);
 
   /** Where there is one layer, its name says nothing. @param {string} who */
@@ -124,6 +133,7 @@ function render({ model, el }) {
     counter.textContent = `${state.step} of ${whole.steps - 1}`;
     const ready = around.turn !== null && around.turn <= state.step;
     put(told, ...says(ready));
+    put(made, around.line ? h("code", {}, h("span", {}, `${around.line}  `), code[around.line - 1].trim()) : h("code", {}, h("span", {}, "among the parameters")));
     const fan = Math.max(...around.children.map((/** @type {any} */ c) => Math.abs(c.flow ?? 0)), 1e-12);
     const same = new Map();
     for (const c of around.children) same.set(c.node, (same.get(c.node) ?? 0) + 1);
@@ -134,7 +144,7 @@ function render({ model, el }) {
     const middle = h("div", { class: ready ? "middle ready" : "middle" },
       h("b", {}, short(around.name)), h("small", {}, OPS[around.op] ?? around.op),
       h("dl", {}, h("dt", {}, "data"), h("dd", { "data-x": around.data }, number(around.data, 4)), h("dt", {}, "grad"), h("dd", { "data-x": around.grad, class: "grad" }, number(around.grad, 4))),
-      h("small", {}, around.line ? `line ${around.line}` : ""));
+      RULES[around.op] && h("small", {}, RULES[around.op]));
     const children = h("div", { class: "children" }, h("h3", {}, "computed of these"),
       around.children.length > 0 && h("p", { class: "columns", "aria-hidden": "true" }, h("span", {}, "Value"), h("span", {}, "data"), h("span", {}, "local grad"), h("span", {}, "flows in"), h("span", {}, "grad so far")),
       ...around.children.map((/** @type {any} */ c) => h("button", { type: "button", class: "child", "data-node": c.node, onclick: () => look(c.node) },
@@ -253,7 +263,7 @@ function render({ model, el }) {
   /** @param {KeyboardEvent} event */
   function key(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.altKey || event.ctrlKey || event.metaKey || target.matches("input, select, textarea")) return;
+    if (!whole || event.altKey || event.ctrlKey || event.metaKey || target.matches("input, select, textarea")) return;
     if (event.key === "ArrowRight") turn(state.step + (event.shiftKey ? 20 : 1));
     else if (event.key === "ArrowLeft") turn(state.step - (event.shiftKey ? 20 : 1));
     else if (event.key === "Home") turn(1);

@@ -376,7 +376,7 @@ function render({ model, el }) {
   /** @param {KeyboardEvent} event */
   function key(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.altKey || event.ctrlKey || event.metaKey || target.matches("input, textarea, select")) return;
+    if (!reading || event.altKey || event.ctrlKey || event.metaKey || target.matches("input, textarea, select")) return;
     const { calls } = reading.trace;
     const jump = (/** @type {number} */ by) => {
       const to = reading.positions[Math.max(0, Math.min(reading.positions.length - 1, drawn + by))];

@@ -6,17 +6,18 @@ import { dial, h, letter, number, once, put, svg } from "./draw.mjs";
 const WIDE = 720, TALL = 300, LEFT = 40, BOTTOM = 26;  // of the chart of losses, in its own units
 /** @type {Record<string, string>} */
 const NAMES = { world: "names of the world", names: "published names" };
-const SPEEDS = [1, 3, 10, 30, 100, null];  // steps a second; the last as fast as it goes
+const SPEEDS = [1, 3, 10, 30, 100, 300, null];  // steps a second; the last as fast as it goes
 
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const params = model.get("params") ?? {};
+  const { engines } = model.get("described");
   const wish = {
-    data: params.data ?? "world", steps: Number(params.steps ?? 1000), batch: Number(params.batch ?? 1),
+    data: params.data ?? "world", engine: engines.includes(params.engine) ? params.engine : engines[0], steps: Number(params.steps ?? 1000), batch: Number(params.batch ?? 1),
     lr: Number(params.lr ?? 0.01), seed: Number(params.seed ?? 42), val: Number(params.val ?? 0.05),
     n_layer: Number(params.n_layer ?? 1), n_embd: Number(params.n_embd ?? 16), n_head: Number(params.n_head ?? 4),
   };
-  let speed = SPEEDS.length - 1;
+  let speed = SPEEDS.indexOf(100);
   /** @type {any} what the run said of itself */
   let about = null;
   /** @type {{losses: number[], smooth: number[], val: [number, number][], looks: any[]}} */
@@ -43,11 +44,11 @@ function render({ model, el }) {
       h("option", { value: p.join(" ") }, `${p[0]}[${p[1]}][${p[2]}]`)));
   const followed = h("dl", { class: "followed" });
 
-  /** @param {"data" | "steps" | "batch" | "lr" | "seed" | "val" | "n_layer" | "n_embd" | "n_head"} key @param {string} label @param {(string | number)[]} values */
+  /** @param {"data" | "engine" | "steps" | "batch" | "lr" | "seed" | "val" | "n_layer" | "n_embd" | "n_head"} key @param {string} label @param {(string | number)[]} values */
   const choice = (key, label, values) => h("label", { class: "choice" }, h("span", {}, label),
     h("select", { "data-key": key, onchange: (/** @type {any} */ event) => {
       const { value } = event.target;
-      /** @type {any} */ (wish)[key] = key === "data" ? value : Number(value);
+      /** @type {any} */ (wish)[key] = key === "data" || key === "engine" ? value : Number(value);
       remember();
       end();
       clear();
@@ -58,12 +59,13 @@ function render({ model, el }) {
       h("p", { class: "lead" }, "Guess, measure the error, move every number a little against it. And again.")),
     h("div", { class: "transport" }, start, step, reset, speedDial.element),
     h("div", { class: "choices", role: "group", "aria-label": "The run; a change begins it anew" },
-      choice("data", "Data", ["world", "names"]), choice("steps", "Steps", [200, 500, 1000, 3000, 10000]),
+      choice("data", "Data", ["world", "names"]), choice("engine", "Engine", engines), choice("steps", "Steps", [200, 500, 1000, 3000, 10000]),
       choice("batch", "Batch", [1, 2, 4, 8, 16, 32]), choice("lr", "Learning rate", [0.001, 0.003, 0.01, 0.03, 0.1]),
       choice("n_layer", "Layers", [1, 2, 3]), choice("n_embd", "Width", [8, 16, 32, 64]), choice("n_head", "Heads", [1, 2, 4, 8]),
       choice("seed", "Seed", [42, 43, 44])),
     h("div", { class: "run" },
       h("section", { class: "wide" }, headline, chart,
+        h("p", { class: "key" }, "Dots: each step. Line: their running mean. Diamonds: names held out, never learned from."),
         h("label", { class: "scrub" }, h("span", {}, "Look back"), scrub)),
       h("section", {}, h("h2", {}, "Names it makes now"), names),
       h("section", {}, h("h2", {}, "Where the letters lie"), plane,
@@ -190,7 +192,7 @@ function render({ model, el }) {
     put(chart, 
       ...ticks.flatMap((l) => [svg("path", { class: "tick", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: LEFT - 6, y: y(l) + 4, class: "end" }, l.toFixed(1))]),
       ...[0, 0.25, 0.5, 0.75, 1].map((f) => svg("text", { x: x(f * total), y: TALL - 6, class: f === 1 ? "end" : f ? "middle" : "" }, Math.round(f * total).toLocaleString("en"))),
-      ...known.flatMap(([text, l]) => [svg("path", { class: "known", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: WIDE - 12, y: y(l) - 5, class: "end known-text" }, `${text} ${l.toFixed(3)}`)]),
+      ...known.flatMap(([text, l]) => [svg("path", { class: "known", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: WIDE - 12, y: y(l) + (text === "counting pairs" ? 15 : -5), class: "end known-text" }, `${text} ${l.toFixed(3)}`)]),
       svg("path", { class: "dots", d: dots }),
       line && svg("path", { class: "line", d: `M${line}` }),
       ...past.val.filter(([s]) => s <= at).map(([s, l]) => svg("path", { class: "val", d: `M${x(s)} ${y(l) - 5}l5 5l-5 5l-5 -5z` }, svg("title", {}, `held out, step ${s}: ${l.toFixed(4)}`))));
