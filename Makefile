@@ -33,6 +33,7 @@ bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md
 	$(BIN)/python scripts/picture.py docs/names.svg
+	$(BIN)/python scripts/lab_pictures.py docs/lab
 
 clean:  ## remove all that was made here
 	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc

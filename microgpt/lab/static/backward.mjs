@@ -133,7 +133,7 @@ function render({ model, el }) {
     counter.textContent = `${state.step} of ${whole.steps - 1}`;
     const ready = around.turn !== null && around.turn <= state.step;
     put(told, ...says(ready));
-    put(made, around.line ? h("code", {}, h("span", {}, `${around.line}  `), code[around.line - 1].trim()) : h("code", {}, h("span", {}, "among the parameters")));
+    put(made, around.line ? h("code", {}, h("span", {}, `${around.line}  `), code[around.line - 1].trim().split("  #")[0]) : h("code", {}, h("span", {}, "among the parameters")));
     const fan = Math.max(...around.children.map((/** @type {any} */ c) => Math.abs(c.flow ?? 0)), 1e-12);
     const same = new Map();
     for (const c of around.children) same.set(c.node, (same.get(c.node) ?? 0) + 1);

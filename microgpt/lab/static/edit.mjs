@@ -162,7 +162,7 @@ function render({ model, el }) {
     put(chart, ...ticks.flatMap((l) => [svg("path", { class: "tick", d: `M${LEFT} ${y(l)}H${WIDE - 10}` }), svg("text", { x: LEFT - 6, y: y(l) + 4, class: "end" }, l.toFixed(1))]),
       ...[0, 50, 100].map((s) => svg("text", { x: x(s), y: TALL - 8, class: s === 100 ? "end" : s ? "middle" : "" }, s === 100 ? "100 steps" : s)),
       ...means.map((line, which) => line.length > 0 && svg("path", { class: which ? "line yours" : "line ours", d: `M${line.map((l, i) => `${x(i + 1).toFixed(1)} ${y(l).toFixed(1)}`).join("L")}` })),
-      ...means.map((line, which) => line.length > 0 && svg("text", { x: Math.min(x(line.length) + 6, WIDE - 12), y: y(/** @type {number} */ (line.at(-1))) + ((line.at(-1) ?? 0) > (means[1 - which].at(-1) ?? 0) ? -9 : 18), class: `${line.length > 80 ? "end" : ""} ${which ? "yours-text" : "known-text"}` }, which ? "yours" : "gpt.py")));
+      ...means.map((line, which) => line.length > 0 && svg("text", { x: Math.min(x(line.length) + 6, WIDE - 12), y: y(/** @type {number} */ (line.at(-1))) + ((line.at(-1) ?? 0) > (means[1 - which].at(-1) ?? 0) ? -14 : 22), class: `${line.length > 80 ? "end" : ""} ${which ? "yours-text" : "known-text"}` }, which ? "yours" : "gpt.py")));
     chart.classList.toggle("empty", !pairs.length);
     chart.setAttribute("aria-label", pairs.length ? `Loss after ${pairs.length} steps: gpt.py ${number(means[0].at(-1) ?? 0)}, yours ${number(means[1].at(-1) ?? 0)}` : "Losses of both versions, empty as yet");
   }

@@ -37,7 +37,8 @@ function render({ model, el }) {
     const basis = told.find((t) => t.name === "scalar") ?? told[0];
     const most = Math.max(...told.flatMap((t) => t.logits[pos].map(Math.abs)), 1e-9);
     const slowest = Math.max(...told.map((t) => t.microseconds));
-    put(table, ...told.map((t) => {
+    const order = [basis, ...told.filter((t) => t !== basis)];
+    put(table, ...order.map((t) => {
       const apart = t.logits[pos].map((z, i) => Math.abs(z - basis.logits[pos][i]));
       const largest = Math.max(...apart);
       const times = basis.microseconds / t.microseconds;
@@ -47,7 +48,7 @@ function render({ model, el }) {
             h("dt", {}, "loss"), h("dd", { class: "its-loss", "data-x": t.loss }, t.loss.toFixed(8)))),
         h("div", { class: "engine-bars" },
           h("div", { class: "pace", role: "img", "aria-label": `${t.microseconds.toFixed(1)} microseconds a token` }, h("i", { "--p": Math.max(0.002, t.microseconds / slowest) }),
-            h("small", {}, t === basis ? "the measure of the others" : times >= 1 ? `${times.toFixed(0)} times as fast` : `${(1 / times).toFixed(1)} times as slow`)),
+            h("small", {}, t === basis ? "the measure of the others" : times >= 1 ? `${times >= 10 ? Math.round(times).toLocaleString("en") : times.toFixed(1)} times as fast` : `${(1 / times).toFixed(1)} times as slow`)),
           h("div", { class: "engine-scores", role: "img", "aria-label": `Logits: ${t.logits[pos].map((z, i) => `${letter(i, vocabulary)} ${number(z, 2)}`).join(", ")}` },
             ...t.logits[pos].map((z, i) => h("div", { class: "score", title: `${letter(i, vocabulary)}: ${number(z, 6)}` },
               h("span", { class: z < 0 ? "logit minus" : "logit", "data-x": z, "--v": Math.abs(z) / most }, h("i")),

@@ -3,6 +3,7 @@ import { code, h, letter, marked, number, percent, put, strip, svg } from "./dra
 
 /** @typedef {import("./app.mjs").Model} Model */
 
+const SCALE = 2.5;  // what is drawn in full colour, everywhere, so that sizes can be compared
 const MEANING = {
   attn_wq: "query: what this letter looks for",
   attn_wk: "key: what it is found by",
@@ -268,7 +269,7 @@ function render({ model, el }) {
    * @param {number} [by] @param {boolean} [stream] @param {string} [form] */
   function row(key, numbers, note, when, by = 0, stream = false, form = "") {
     return h("div", { class: stream ? "row stream" : "row", ...when },
-      h("code", {}, key), strip(numbers, { label: key, scale: 2, group: by, class: form }), h("small", {}, note));
+      h("code", {}, key), strip(numbers, { label: key, scale: SCALE, group: by, class: form }), h("small", {}, note));
   }
 
   /** The KV cache, a row for each position so far.
@@ -284,7 +285,7 @@ function render({ model, el }) {
         if (seen) {
           rows.push(h("div", { class: p === pos ? "memory-row new" : "memory-row" },
             h("b", {}, letter(reading.positions[p].token, vocabulary, "‣")),
-            strip(reading.numbers(seen), { label: `${which}[${p}]`, scale: 2, group: by, class: "thin" })));
+            strip(reading.numbers(seen), { label: `${which}[${p}]`, scale: SCALE, group: by, class: "thin" })));
         }
       }
     }
