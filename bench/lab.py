@@ -3,7 +3,7 @@
     python -m bench.lab [--out FILE.json]
 
 The page is opened in Debian's chromium, which tells when it first painted; then so many clients at
-once each have a run of their own, paused, and ask for one step after another: the time from the
+once each have a run of their own, paused, and ask for a step four times a second: the time from the
 question to its event is what a press of Step waits for.
 """
 
@@ -28,6 +28,7 @@ from playwright.sync_api import sync_playwright
 
 LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
 OPENINGS, CLIENTS, STEPS = 5, 20, 25
+PACE = 0.25  # seconds between two presses
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def lab() -> Iterator[tuple[int, str]]:
 
 
 def open_page(port: int, token: str) -> dict[str, float]:
-    """Return the milliseconds to first paint, and to names on the screen: medians of some openings."""
+    """Return the milliseconds to first paint and to names on the screen, medians of openings."""
     paints, names = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -67,7 +68,9 @@ def post(port: int, token: str, path: str, question: dict[str, Any]) -> http.cli
     return connection.getresponse()
 
 
-def take_steps(port: int, token: str, waits: list[float], ready: threading.Barrier) -> None:
+def take_steps(
+    port: int, token: str, waits: list[float], ready: threading.Barrier, late: float
+) -> None:
     """Begin a paused run, and note the milliseconds from each order of a step to its event."""
     question = {"steps": STEPS + 1, "paused": True, "val": 0}
     with post(port, token, "/api/run/training", question) as events:
@@ -77,11 +80,13 @@ def take_steps(port: int, token: str, waits: list[float], ready: threading.Barri
             run = event.get("run", run)
             if event.get("at") == 0:
                 ready.wait()
+                began = time.perf_counter() - PACE + late  # not all in the same instant
             elif event.get("losses"):
                 waits.append(1000 * (time.perf_counter() - began))
             if "at" in event:
                 if event["at"] == STEPS:
                     return
+                time.sleep(max(0, began + PACE - time.perf_counter()))
                 began = time.perf_counter()
                 post(port, token, f"/api/command/{run}", {"step": 1}).read()
 
@@ -97,8 +102,10 @@ def main() -> None:
             waits: list[float] = []
             ready = threading.Barrier(clients)
             threads = [
-                threading.Thread(target=take_steps, args=(port, token, waits, ready))
-                for _ in range(clients)
+                threading.Thread(
+                    target=take_steps, args=(port, token, waits, ready, PACE * i / clients)
+                )
+                for i in range(clients)
             ]
             for thread in threads:
                 thread.start()
