@@ -253,6 +253,13 @@ def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
         assert all(0 < p <= 1 for p in n["probs"][1:])
 
 
+@pytest.mark.parametrize("place", [{"node": -1}, {"node": 10**9}, {"node": "1"}, {"node": 1.5}])
+def test_there_is_no_such_value(lab: Lab, place: dict[str, Any]) -> None:
+    status, told = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
+    assert status == 422
+    assert "no place in the graph" in told["error"]
+
+
 def test_a_full_context_is_no_error(lab: Lab) -> None:
     status, answer = lab.post("/api/ask/next", {"text": "abcdefghijklmnop"})
     assert (status, answer["full"], len(answer["letters"])) == (200, True, 16)
@@ -330,12 +337,14 @@ def test_a_closed_tab_ends_its_run(lab: Lab) -> None:
 
 
 @linux
+@pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_server_leaves_no_process(how: signal.Signals) -> None:
+def test_a_killed_server_leaves_no_process(how: signal.Signals, paused: bool) -> None:
     lab = start()
-    with lab.send("POST", "/api/run/training", json.dumps({"steps": 10**6}).encode()) as response:
+    question = json.dumps({"steps": 10**6, "paused": paused}).encode()
+    with lab.send("POST", "/api/run/training", question) as response:
         heard = events(response)
-        while "losses" not in next(heard):
+        while "points" not in next(heard):
             pass
         (worker,) = workers(lab)
         lab.process.send_signal(how)

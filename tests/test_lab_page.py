@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from microgpt import engines
+import microgpt
+from microgpt import engines, xray
 from microgpt.engines.base import Array
+from microgpt.lab import notebook
 from microgpt.lab.app import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
@@ -379,6 +381,68 @@ def test_every_idea_changes_a_line(show: Open) -> None:
         idea.click()
         expect(page.locator(".code .edited")).to_have_count(1)
         page.get_by_role("button", name="Undo all").click()
+
+
+# ---- In a notebook -------------------------------------------------------------------------------
+HOST = """async ({ module, style, described, screen }) => {
+  document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+  document.body.innerHTML = "<h1>A notebook</h1><div id='cell'></div>";
+  let hear;
+  const model = {
+    get: (name) => ({ described, screen })[name],
+    on: (event, heard) => { hear = heard; },
+    send: async (message) => hear({ id: message.id, ...(await window.ask(message)) }),
+  };
+  const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+  (await import(url)).default.render({ model, el: document.getElementById("cell") });
+}"""
+
+
+@pytest.mark.parametrize("screen", ["forward", "backward"])
+def test_a_screen_stands_in_a_notebook(
+    browser: Browser, model: Model, screen: notebook.Screen
+) -> None:
+    trace = xray.record("kai", model.checkpoint, until="backward")
+    widget = microgpt.show(trace, screen)
+    with browser.new_context() as context:
+        page = context.new_page()
+        errors: list[str] = []
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        page.expose_function(
+            "ask", lambda m: {"answer": notebook.answer(trace, m["name"], m["question"])}
+        )
+        page.set_content("<h1>A notebook</h1>")
+        plain = page.locator("h1").evaluate("(e) => getComputedStyle(e).fontSize")
+        page.evaluate(
+            HOST,
+            {
+                "module": str(widget._esm),
+                "style": str(widget._css),
+                "described": widget.described,
+                "screen": widget.screen,
+            },
+        )
+        inside = page.locator("#cell")
+        if screen == "forward":
+            inside.locator(".position").nth(1).click()
+            logits = model.engine.inspect([26, *model.tokenizer.ids("kai")])["logits"]
+            assert close(numbers(inside.locator(".logit")), logits[1])
+        else:
+            inside.locator(".middle").wait_for()
+            losses = model.score("kai").losses
+            assert close(numbers(inside.locator(".term b"))[1:], losses)
+        heading = page.locator("h1").first  # ours does not touch the notebook's own
+        assert heading.evaluate("(e) => getComputedStyle(e).fontSize") == plain
+        assert inside.locator("h1").evaluate("(e) => getComputedStyle(e).fontSize") != plain
+        assert not errors
+
+
+def test_a_notebooks_screen_knows_its_own_trace_alone(model: Model) -> None:
+    trace = xray.record("kai", model.checkpoint, until="backward")
+    with pytest.raises(ValueError, match="record another name"):
+        notebook.answer(trace, "trace", {"text": "emma"})
+    with pytest.raises(ValueError, match="no look"):
+        notebook.answer(trace, "backward", {"look": "away"})
 
 
 # ---- Everyone ------------------------------------------------------------------------------------

@@ -106,16 +106,9 @@ class Answers:
     def backward(self, text: str, look: str, **place: int) -> dict[str, Any]:
         """Return a piece of the Value graph of a name's loss; see xray.zoom for the pieces."""
         self._ids(text)
-        if look not in LOOKS:
-            raise ValueError(f"there is no look {look!r}; there are {', '.join(LOOKS)}")
         if self._recorded is None or self._recorded.document != text:
             self._recorded = xray.record(text, self.model.checkpoint, until="backward")
-        try:
-            if all(type(number) is int and number >= 0 for number in place.values()):
-                return LOOKS[look](self._recorded, **place)
-        except (IndexError, KeyError):
-            pass
-        raise ValueError(f"{place} is no place in the graph of {text!r}")
+        return look_at(self._recorded, look, **place)
 
     def order(self, example: str) -> dict[str, Any]:
         """Return a few lines of Values, their graph, and the turns that backward() took."""
@@ -196,6 +189,22 @@ class Answers:
                 f"the model can see {self.model.config.block_size}"
             )
         return self.model.tokenizer.ids(text)
+
+
+def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
+    """Return a piece of a trace's Value graph; see xray.zoom for the pieces.
+
+    Raises:
+        ValueError: there is no such look, or no such place.
+    """
+    if look not in LOOKS:
+        raise ValueError(f"there is no look {look!r}; there are {', '.join(LOOKS)}")
+    try:
+        if all(type(number) is int and number >= 0 for number in place.values()):
+            return LOOKS[look](trace, **place)
+    except (IndexError, KeyError):
+        pass
+    raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
 
 
 def _time(engine: Engine, tokens: list[int]) -> float:

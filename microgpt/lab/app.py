@@ -165,7 +165,7 @@ async def _events(
         str(model),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        limit=16_000_000,
+        limit=10 * MOST,  # one line may hold a line of edited code, escaped
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -79,6 +79,7 @@ function connect() {
 }
 
 const model = connect();
+model.set("keyboard", window);
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 /** @type {(() => void) | void} */
@@ -89,9 +90,9 @@ let shown = "";
 async function show() {
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
-  model.set("params", Object.fromEntries(new URLSearchParams(query)));
   if (screen.id === shown) return;
   shown = screen.id;
+  model.set("params", Object.fromEntries(new URLSearchParams(query)));
   const view = (await screen.load()).default;
   if (shown !== screen.id) return;  // another was chosen meanwhile
   leave?.();
@@ -152,6 +153,11 @@ addEventListener("unhandledrejection", (event) => {
   status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
 });
 addEventListener("hashchange", show);
+// What a screen shows stands in the address, so that a link shows it again.
+model.on("change:params", () => {
+  const query = new URLSearchParams(model.get("params"));
+  if (shown && `${query}`) history.replaceState(null, "", `#${shown}?${query}`);
+});
 try {
   model.set("described", await model.ask("model"));
   await show();

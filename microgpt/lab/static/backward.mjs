@@ -17,10 +17,10 @@ const RULES = {
 
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
-  const { config, vocabulary, source } = model.get("described");
+  const { config, vocabulary, source, text = "emma" } = model.get("described");
   const code = source.split("\n");
   const params = model.get("params") ?? {};
-  const state = { text: params.text ?? "emma", step: Number(params.step ?? 2), node: Number(params.node ?? -1) };
+  const state = { text: params.text ?? text, step: Number(params.step ?? 2), node: Number(params.node ?? -1) };
   /** @type {any} */
   let whole;
   /** @type {any} */
@@ -156,8 +156,7 @@ function render({ model, el }) {
         : around.op === "relu" ? "of nothing: below zero a ReLU is a constant, and no gradient passes" : "of nothing"));
     put(diagram, parents, middle, children);
     edges(parents, middle, children, fan);
-    const where = new URLSearchParams({ text: state.text, step: String(state.step), ...(state.node >= 0 ? { node: String(state.node) } : {}) });
-    history.replaceState(null, "", `#backward?${where}`);
+    model.set("params", { text: state.text, step: state.step, ...(state.node >= 0 ? { node: state.node } : {}) });
   }
 
   /** @param {boolean} ready */
@@ -273,11 +272,12 @@ function render({ model, el }) {
   }
   const again = () => around && show(around.node, ++asked);
 
-  addEventListener("keydown", key);
+  const keyboard = model.get("keyboard");
+  keyboard.addEventListener("keydown", key);
   addEventListener("resize", again);
   read(state.text);
   why();
-  return () => { stop(); removeEventListener("keydown", key); removeEventListener("resize", again); };
+  return () => { stop(); keyboard.removeEventListener("keydown", key); removeEventListener("resize", again); };
 }
 
 export default { render };

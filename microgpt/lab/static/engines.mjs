@@ -26,7 +26,7 @@ function render({ model, el }) {
 
   const ask = latest((/** @type {{text: string}} */ q) => model.ask("engines", q), (answer) => {
     told = answer;
-    history.replaceState(null, "", `#engines?${new URLSearchParams({ text })}`);
+    model.set("params", { text });
     draw();
   });
 

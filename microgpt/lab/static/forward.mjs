@@ -67,9 +67,9 @@ class Reading {
 
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
-  const { source, config, vocabulary } = model.get("described");
+  const { source, config, vocabulary, text = "emma" } = model.get("described");
   const params = model.get("params") ?? {};
-  const state = { text: params.text ?? "emma", now: 0, step: Number(params.step ?? -1), fine: params.lines === "all" };
+  const state = { text: params.text ?? text, now: 0, step: Number(params.step ?? -1), fine: params.lines === "all" };
   /** @type {Reading} */
   let reading;
   /** @type {number[]} */
@@ -175,8 +175,7 @@ function render({ model, el }) {
     say(state.now);
     const active = drawing.querySelector(".row.now, .now");
     if (active) keep(drawing, /** @type {HTMLElement} */ (active));
-    const where = new URLSearchParams({ text: state.text, step: String(state.step), ...(state.fine ? { lines: "all" } : {}) });
-    history.replaceState(null, "", `#forward?${where}`);
+    model.set("params", { text: state.text, step: state.step, ...(state.fine ? { lines: "all" } : {}) });
   }
 
   /** The numbers of the line, as strips and as a table. @param {number} event */
@@ -392,9 +391,10 @@ function render({ model, el }) {
     event.preventDefault();
   }
 
-  addEventListener("keydown", key);
+  const keyboard = model.get("keyboard");
+  keyboard.addEventListener("keydown", key);
   read(state.text);
-  return () => { stop(); removeEventListener("keydown", key); };
+  return () => { stop(); keyboard.removeEventListener("keydown", key); };
 }
 
 /** @param {number[]} x */

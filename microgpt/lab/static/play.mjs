@@ -109,10 +109,7 @@ function render({ model, el }) {
   function changed() {
     askNext({ text: state.text, ...question() });
     askNames({ prefix: state.text, count: 12, seed: state.seed, ...question() });
-    const now = new URLSearchParams({
-      text: state.text, temperature: String(state.temperature), top_k: String(state.top_k),
-      top_p: String(state.top_p), seed: String(state.seed) });
-    history.replaceState(null, "", `#play?${now}`);
+    model.set("params", { ...state });
   }
 
   /** @param {any} answer @param {any} asked */

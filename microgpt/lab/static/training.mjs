@@ -74,7 +74,7 @@ function render({ model, el }) {
       h("section", {}, h("h2", {}, "One number, as Adam moves it"), follow, followed)));
 
   function remember() {
-    history.replaceState(null, "", `#training?${new URLSearchParams(Object.entries(wish).map(([k, v]) => [k, String(v)]))}`);
+    model.set("params", { ...wish });
   }
 
   function clear() {
@@ -223,9 +223,10 @@ function render({ model, el }) {
     event.preventDefault();
   }
 
-  addEventListener("keydown", key);
+  const keyboard = model.get("keyboard");
+  keyboard.addEventListener("keydown", key);
   clear();
-  return () => { removeEventListener("keydown", key); end(); };
+  return () => { keyboard.removeEventListener("keydown", key); end(); };
 }
 
 export default { render };
