@@ -408,6 +408,7 @@ def test_a_screen_stands_in_a_notebook(
         page = context.new_page()
         errors: list[str] = []
         context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda line: errors.append(line.text))
         page.expose_function(
             "ask", lambda m: {"answer": notebook.answer(trace, m["name"], m["question"])}
         )

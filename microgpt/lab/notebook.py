@@ -20,6 +20,7 @@ CONNECT = """
 function connect(widget, el) {
   const values = new Map(Object.entries({ described: widget.get("described"), keyboard: el }));
   const waiting = new Map();
+  let asked = 0;
   widget.on("msg:custom", ({ id, answer, error }) => {
     const { resolve, reject } = waiting.get(id);
     waiting.delete(id);
@@ -30,7 +31,7 @@ function connect(widget, el) {
     get: (name) => values.get(name),
     set: (name, value) => { values.set(name, value); },
     ask: (name, question = {}) => new Promise((resolve, reject) => {
-      const id = crypto.randomUUID();
+      const id = ++asked;
       waiting.set(id, { resolve, reject });
       widget.send({ id, name, question });
     }),
@@ -88,8 +89,10 @@ def show(trace: Trace, screen: Screen = "forward") -> Any:
     import anywidget  # for notebooks alone
     import traitlets
 
+    source = module(screen)
+
     class Widget(anywidget.AnyWidget):
-        _esm = module(screen)
+        _esm = source
         _css = style()
         screen = traitlets.Unicode().tag(sync=True)
         described = traitlets.Dict().tag(sync=True)
