@@ -48,7 +48,7 @@ class Answers:
             "names": self.names,
             "trace": self.trace,
             "backward": self.backward,
-            "order": self.order,
+            "order": order,
             "engines": self.engines,
         }
         if name not in questions:
@@ -109,20 +109,6 @@ class Answers:
         if self._recorded is None or self._recorded.document != text:
             self._recorded = xray.record(text, self.model.checkpoint, until="backward")
         return look_at(self._recorded, look, **place)
-
-    def order(self, example: str) -> dict[str, Any]:
-        """Return a few lines of Values, their graph, and the turns that backward() took."""
-        if example not in SMALL:
-            raise ValueError(f"there is no example {example!r}; there are {', '.join(SMALL)}")
-        trace = xray.record_lines(SMALL[example])
-        assert trace.graph
-        return {
-            "lines": SMALL[example].split("\n"),
-            "values": [zoom.value(trace, node) for node in range(len(trace.data))],
-            "children": trace.graph.children,
-            "local_grads": trace.graph.local_grads,
-            "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
-        }
 
     def engines(self, text: str) -> list[dict[str, Any]]:
         """Return what each engine here makes of a name: logits, loss, microseconds a token."""
@@ -189,6 +175,25 @@ class Answers:
                 f"the model can see {self.model.config.block_size}"
             )
         return self.model.tokenizer.ids(text)
+
+
+def order(example: str) -> dict[str, Any]:
+    """Return a few lines of Values, their graph, and the turns that backward() took.
+
+    Raises:
+        ValueError: there is no such example.
+    """
+    if example not in SMALL:
+        raise ValueError(f"there is no example {example!r}; there are {', '.join(SMALL)}")
+    trace = xray.record_lines(SMALL[example])
+    assert trace.graph
+    return {
+        "lines": SMALL[example].split("\n"),
+        "values": [zoom.value(trace, node) for node in range(len(trace.data))],
+        "children": trace.graph.children,
+        "local_grads": trace.graph.local_grads,
+        "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
+    }
 
 
 def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import re
 from importlib.resources import files
 from typing import Any, Literal
 
-from microgpt.lab.answers import look_at
+from microgpt.lab.answers import look_at, order
 from microgpt.xray import Trace
 
 STATIC = files("microgpt.lab") / "static"
@@ -40,10 +40,13 @@ function connect(widget, el) {
 
 export default {
   render({ model, el }) {
-    el.classList.add("microgpt", "view", model.get("screen"));
-    el.tabIndex = 0;
+    el.classList.add("microgpt");
     if (document.body.dataset.jpThemeLight === "false") el.dataset.theme = "dark";
-    return render({ model: connect(model, el), el });
+    const box = document.createElement("div");
+    box.className = `view ${model.get("screen")}`;
+    box.tabIndex = 0;
+    el.append(box);
+    return render({ model: connect(model, box), el: box });
   },
 };
 """
@@ -61,9 +64,7 @@ def module(screen: Screen) -> str:
 def style() -> str:
     """Return the page's style, for what stands inside a screen alone."""
     sheet = (STATIC / "style.css").read_text("utf-8")
-    sheet = re.sub(
-        r'^(:root(\[data-theme="dark"\])?|html|body)(?= \{)', r":scope\2", sheet, flags=re.M
-    )
+    sheet = re.sub(r'^(:root(\[data-theme="dark"\])?|html)(?= \{)', r":scope\2", sheet, flags=re.M)
     return f"@scope (.microgpt) {{\n{sheet}\n}}\n"
 
 
@@ -73,6 +74,8 @@ def answer(trace: Trace, name: str, question: dict[str, Any]) -> Any:
     Raises:
         ValueError: it asks of another name than the trace's.
     """
+    if name == "order":
+        return order(**question)
     if question.get("text", trace.document) != trace.document:
         raise ValueError(f"this is the trace of {trace.document!r}; record another name to see it")
     if name == "trace":
