@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -381,6 +382,30 @@ def test_every_idea_changes_a_line(show: Open) -> None:
         idea.click()
         expect(page.locator(".code .edited")).to_have_count(1)
         page.get_by_role("button", name="Undo all").click()
+
+
+# ---- Pictures ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("screen", ["forward", "edit"])
+def test_a_screen_can_be_saved_as_a_picture(
+    show: Open, browser: Browser, tmp_path: Path, screen: str
+) -> None:
+    page = show(screen, color_scheme="dark")
+    settle(page, screen)
+    for kind, keys in (("png", []), ("svg", ["Shift"])):
+        with page.expect_download() as download:
+            page.locator("#picture").click(modifiers=keys)  # type: ignore[arg-type]
+        assert download.value.suggested_filename == f"{screen}.{kind}"
+        download.value.save_as(tmp_path / f"{screen}.{kind}")
+    width, height = struct.unpack(">II", (tmp_path / f"{screen}.png").read_bytes()[16:24])
+    view = page.locator(".view").bounding_box()
+    assert view
+    assert (width, height) == (2 * int(view["width"]), pytest.approx(2 * view["height"], abs=2))
+    with browser.new_context() as context:  # the SVG stands by itself
+        alone = context.new_page()
+        alone.goto((tmp_path / f"{screen}.svg").as_uri())
+        expect(alone.locator(".code .now, .code li").first).to_be_attached()
+        size = alone.locator("h1").evaluate("(e) => getComputedStyle(e).fontFamily")
+        assert size == page.locator("h1").evaluate("(e) => getComputedStyle(e).fontFamily")
 
 
 # ---- In a notebook -------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ MODEL = Path(str(files("microgpt") / "data" / "model.safetensors"))
 MOST = 200_000  # bytes of one question: an edited gpt.py fits many times
 WORKERS = 40  # runs at once; a class, and everyone's second tab
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",

@@ -136,6 +136,10 @@ theme.addEventListener("click", () => {
   paint(next);
 });
 
+document.getElementById("picture")?.addEventListener("click", async (event) => {
+  const { save } = await import("./picture.mjs");
+  await save(/** @type {HTMLElement} */ (main.firstElementChild), shown, event.shiftKey ? "svg" : "png");
+});
 addEventListener("keydown", (event) => {
   const number = event.altKey && !event.ctrlKey && Number(event.code.replace("Digit", ""));
   if (number && SCREENS[number - 1]) {

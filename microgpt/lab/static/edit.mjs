@@ -13,6 +13,8 @@ const IDEAS = [
   ["squared ReLU", "a.relu() for a in h", "a.relu() ** 2 for a in h", "The MLP of some newer models."],
   ["plain descent", "p.data -= lr * m[i] * m_scale / (math.sqrt(v[i] * v_scale) + eps)", "p.data -= 10 * lr * p.grad", "Gradient descent, without Adam's memory."],
 ];
+const WELCOME = "Change a line on the left, or try one of the changes above. You will see the first line and the first " +
+  "number that differ, then how both versions learn from scratch.";
 const WIDE = 560, TALL = 250, LEFT = 34;
 
 /** @param {{model: Model, el: HTMLElement}} context */
@@ -82,7 +84,7 @@ function render({ model, el }) {
     connection = null;
     pairs = [];
     ready = false;
-    hint.textContent = "";
+    hint.textContent = WELCOME;
     put(verdict);
     put(names);
     start.textContent = "Run both";
@@ -94,7 +96,7 @@ function render({ model, el }) {
       clear();
       return;
     }
-    const said = hint.textContent;
+    const said = hint.textContent === WELCOME ? "" : hint.textContent;
     clear();
     hint.textContent = said;
     connection = new AbortController();
@@ -169,7 +171,7 @@ function render({ model, el }) {
 
   area.value = source.trimEnd();
   typed();
-  draw();
+  clear();
   editor.scrollTop = (under.querySelector('[data-line="126"]')?.offsetTop ?? 0) - 250;
   return () => { connection?.abort(); connection = null; };
 }
