@@ -192,7 +192,9 @@ function render({ model, el }) {
     put(chart, 
       ...ticks.flatMap((l) => [svg("path", { class: "tick", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: LEFT - 6, y: y(l) + 4, class: "end" }, l.toFixed(1))]),
       ...[0, 0.25, 0.5, 0.75, 1].map((f) => svg("text", { x: x(f * total), y: TALL - 6, class: f === 1 ? "end" : f ? "middle" : "" }, Math.round(f * total).toLocaleString("en"))),
-      ...known.flatMap(([text, l]) => [svg("path", { class: "known", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), svg("text", { x: WIDE - 12, y: y(l) + (text === "counting pairs" ? 15 : -5), class: "end known-text" }, `${text} ${l.toFixed(3)}`)]),
+      ...known.flatMap(([text, l]) => [svg("path", { class: "known", d: `M${LEFT} ${y(l)}H${WIDE - 8}` }), text === "counting pairs"
+        ? svg("text", { x: LEFT + 6, y: y(l) + 15 }, `${text} ${l.toFixed(3)}`)  // the curve comes down to it later
+        : svg("text", { x: WIDE - 12, y: y(l) - 5, class: "end" }, `${text} ${l.toFixed(3)}`)]),
       svg("path", { class: "dots", d: dots }),
       line && svg("path", { class: "line", d: `M${line}` }),
       ...past.val.filter(([s]) => s <= at).map(([s, l]) => svg("path", { class: "val", d: `M${x(s)} ${y(l) - 5}l5 5l-5 5l-5 -5z` }, svg("title", {}, `held out, step ${s}: ${l.toFixed(4)}`))));
