@@ -115,7 +115,7 @@ function render({ model, el }) {
   /** @param {any} answer @param {any} asked */
   function showNext(answer, asked) {
     put(under, ...answer.letters.map((/** @type {number} */ p, /** @type {number} */ i) =>
-      h("span", { "--p": p, "data-p": p, title: `${asked.text[i]}: ${percent(p)}` }, h("i"), h("b", {}, percent(p)))));
+      h("span", { "--p": p, "data-p": p, title: `${asked.text[i]}: ${percent(p)}` }, h("i"), h("b", {}, p < 0.01 ? "<1%" : `${Math.round(100 * p)}%`))));
     const chance = answer.letters.reduce((/** @type {number} */ a, /** @type {number} */ p) => a * p, 1);
     surprise.textContent = asked.text === "" ? "Before the first letter there is only BOS: it says that a name begins."
       : `To the model, one name in ${Math.max(1, Math.round(1 / chance)).toLocaleString("en")} begins like this.`;
