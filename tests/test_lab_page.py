@@ -186,6 +186,8 @@ def test_play(show: Open, model: Model) -> None:
     name = page.get_by_label("The beginning of a name").input_value()
     assert name.startswith("kia")
     assert f"text={name}" in page.url  # a link that shows the same
+    page.evaluate("() => { location.hash = 'play?text=zoe'; }")  # a link, pasted
+    expect(page.get_by_label("The beginning of a name")).to_have_value("zoe")
     page.get_by_label("The beginning of a name").fill("abcdefghijklmnop")
     expect(page.locator(".said")).to_contain_text("16 positions, and they are full")
 

@@ -90,7 +90,6 @@ let shown = "";
 async function show() {
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
-  if (screen.id === shown) return;
   shown = screen.id;
   model.set("params", Object.fromEntries(new URLSearchParams(query)));
   const view = (await screen.load()).default;
