@@ -40,10 +40,9 @@ clean:  ## remove all that was made here
 
 # What a virtual environment and a C extension need of the system, and what the tests use of it.
 SYSTEM := python3-venv python3-dev gcc
-SYSTEM_TESTS := git
+SYSTEM_TESTS := git chromium
 # The console: an assembler, and emulator cores (fast, and true to the dot).
 SYSTEM_ROM := cc65 libretro-bsnes-mercury-performance libretro-bsnes-mercury-accuracy
-SYSTEM_TESTS := git chromium
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
