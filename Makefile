@@ -33,13 +33,14 @@ bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md
 	$(BIN)/python scripts/picture.py docs/names.svg
+	$(BIN)/python scripts/lab_pictures.py docs/lab
 
 clean:  ## remove all that was made here
 	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc
 
 # What a virtual environment and a C extension need of the system, and what the tests use of it.
 SYSTEM := python3-venv python3-dev gcc
-SYSTEM_TESTS := git
+SYSTEM_TESTS := git chromium
 # The console: an assembler, and emulator cores (fast, and true to the dot).
 SYSTEM_ROM := cc65 libretro-bsnes-mercury-performance libretro-bsnes-mercury-accuracy
 
@@ -59,6 +60,8 @@ $(BIN)/.ready-to-test: $(BIN)/python pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
 	$(if $(filter 1,$(SNES9X)),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps stable-retro==1.0.1)
+	@! command -v npm >/dev/null || npm install --prefix tests --silent --no-package-lock || \
+	  echo "npm could not install; what the page's tests need of it is skipped" >&2
 	@touch $@ $(BIN)/.ready
 
 $(BIN)/.ready-to-build: $(BIN)/python pyproject.toml setup.py

@@ -11,15 +11,18 @@ faster, shows it at work, and teaches it.
 """
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from microgpt import dataset
 from microgpt.config import Adam, GPTConfig
 from microgpt.model import Model
 from microgpt.training import Run, Settings
 
+if TYPE_CHECKING:
+    from microgpt.xray import Trace
+
 __version__ = "0.1.0"
-__all__ = ["Adam", "GPTConfig", "Model", "Run", "Settings", "load", "train"]
+__all__ = ["Adam", "GPTConfig", "Model", "Run", "Settings", "load", "show", "train"]
 
 
 def train(
@@ -63,3 +66,14 @@ def load(path: str | os.PathLike[str], engine: str | None = None) -> Model:
         ValueError: it is not a model that microgpt can use.
     """
     return Model.load(path, engine)
+
+
+def show(trace: "Trace", screen: Literal["forward", "backward"] = "forward") -> Any:
+    """Show a trace of xray.record in a notebook, as the lab does: its way forward, or backward.
+
+    Raises:
+        ImportError: anywidget is not installed: pip install 'microgpt[notebook]'.
+    """
+    from microgpt.lab.notebook import show  # a server's libraries come with it
+
+    return show(trace, screen)

@@ -441,6 +441,21 @@ def watch(document: str, model: str | None, out: str | None, parts: str) -> None
     print(trace)
 
 
+@commands.command()
+@click.argument("model", required=False)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
+@click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
+def lab(model: str | None, port: int, no_browser: bool) -> None:
+    """Open the lab: a page that shows the model at work, inside out.
+
+    Without MODEL it shows the one that ships with microgpt. Only this machine can reach it.
+    """
+    from microgpt.lab import app  # a web server is no burden for the other commands
+
+    print("The lab is open; Ctrl-C closes it.", flush=True)
+    app.serve(model, port, lambda address: print(address, flush=True), not no_browser)
+
+
 @commands.command(name="engines")
 def list_engines() -> None:
     """List the engines: which are there, and how to get those that are not."""

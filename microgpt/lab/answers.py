@@ -1,0 +1,244 @@
+"""What the page may ask of a model, and what it is told: plain JSON, every number the engine's."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from microgpt import engines, gpt, xray
+from microgpt.engines.base import Engine
+from microgpt.model import Model
+from microgpt.sampling import Sampling, Stream, choose, probabilities
+from microgpt.xray import zoom
+
+MOST_NAMES = 100
+WARM = 3  # rounds of a turn
+MEASURED = 0.3  # seconds that engines are watched to tell how fast they are
+LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "document": zoom.document,
+    "operations": zoom.operations,
+    "expression": zoom.expression,
+    "around": zoom.around,
+    "turn": zoom.turn,
+}
+SMALL = {  # why backward() needs an order, in three lines
+    "twice": "a = Value(3.0)\nb = a + a\nc = b + b\nc.backward()",
+    "two ways": "a = Value(3.0)\nb = a * a\nc = b + a\nc.backward()",
+    "silent": "a = Value(-3.0)\nb = a.relu()\nc = b + a\nc.backward()",
+}
+
+
+class Answers:
+    """Answers questions about one model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._recorded: xray.Trace | None = None  # the last graph asked for: most questions go on
+
+    def answer(self, name: str, question: dict[str, Any]) -> Any:
+        """Return the answer to a question: JSON data.
+
+        Raises:
+            ValueError: nobody can ask that, or a part of the question is missing or wrong.
+        """
+        questions: dict[str, Callable[..., Any]] = {
+            "model": self.describe,
+            "next": self.next,
+            "names": self.names,
+            "trace": self.trace,
+            "backward": self.backward,
+            "order": order,
+            "engines": self.engines,
+        }
+        if name not in questions:
+            raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
+        try:
+            return questions[name](**question)
+        except TypeError:
+            raise ValueError(f"the question {name!r} lacks a part, or has one too many") from None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the page shows of the model as such, and the source of gpt.py."""
+        config, record = self.model.config, self.model.training
+        settings = record.get("settings", {})
+        with open(gpt.__file__, encoding="utf-8") as file:
+            source = file.read()
+        return {
+            "vocabulary": self.model.tokenizer.vocabulary,
+            "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
+            "n_params": config.n_params,
+            "engines": [name for name in engines.ENGINES if not engines.missing(name)],
+            "steps": record.get("step"),
+            "documents": record.get("step", 0) * settings.get("batch", 1),
+            "source": source,
+        }
+
+    def next(self, text: str, **dials: Any) -> dict[str, Any]:
+        """Return how likely each token is to follow a text, as it is and as the dials make it."""
+        sampling, ids = _sampling(**dials), self._ids(text)
+        tokens = [self.model.tokenizer.bos, *ids]
+        if len(tokens) > self.model.config.block_size:
+            return {"letters": self._drawn(ids, Sampling(1.0)), "full": True}
+        logits = self.model.engine.inspect(tokens)["logits"][-1].tolist()
+        return {
+            "letters": self._drawn(ids, Sampling(1.0)),
+            "logits": logits,
+            "probs": probabilities(logits, Sampling(1.0)),
+            "chosen": probabilities(logits, sampling),
+        }
+
+    def names(self, prefix: str, count: int, seed: int, **dials: Any) -> list[dict[str, Any]]:
+        """Return names that begin with a prefix, and how likely each of their tokens was."""
+        sampling, ids = _sampling(**dials), self._ids(prefix)
+        if type(count) is not int or not 0 < count <= MOST_NAMES:
+            raise ValueError(f"count is {count!r}; it must be a whole number, 1 to {MOST_NAMES}")
+        if type(seed) is not int or not 0 <= seed < 2**53:
+            raise ValueError(f"seed is {seed!r}; it must be a whole number, 0 or more")
+        return [self._name(seed, i, sampling, ids) for i in range(count)]
+
+    def trace(self, text: str) -> dict[str, Any]:
+        """Return what gpt.py did, statement by statement, to find the loss of a name."""
+        self._ids(text)
+        trace = xray.record(text, self.model.checkpoint, until="loss")
+        return trace.to_dict(["params"], digits=None)
+
+    def backward(self, text: str, look: str, **place: int) -> dict[str, Any]:
+        """Return a piece of the Value graph of a name's loss; see xray.zoom for the pieces."""
+        self._ids(text)
+        if self._recorded is None or self._recorded.document != text:
+            self._recorded = xray.record(text, self.model.checkpoint, until="backward")
+        return look_at(self._recorded, look, **place)
+
+    def engines(self, text: str) -> list[dict[str, Any]]:
+        """Return what each engine here makes of a name: logits, loss, microseconds a token."""
+        self._ids(text)
+        tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
+        made = {}
+        for name in [name for name in engines.ENGINES if not engines.missing(name)]:
+            try:
+                made[name] = engines.create(name, self.model.config, self.model.checkpoint.state)
+            except ValueError:
+                continue  # it is there, but for other models
+        seconds = _time(made, tokens[:-1])
+        told = []
+        for name, engine in made.items():
+            logits = np.asarray(engine.inspect(tokens[:-1])["logits"], dtype=float)
+            surprises = [
+                -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
+                for row, token in zip(logits.tolist(), tokens[1:], strict=True)
+            ]
+            told.append(
+                {
+                    "name": name,
+                    "what": engines.ENGINES[name][2],
+                    "logits": logits.tolist(),
+                    "loss": sum(surprises) / len(surprises),
+                    "microseconds": 1e6 * seconds[name],
+                }
+            )
+        return told
+
+    def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
+        """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
+        engine, rng, bos = self.model.engine, Stream(seed, i), self.model.tokenizer.bos
+        engine.reset()
+        tokens: list[int] = []
+        drawn: list[float | None] = []
+        logits = engine.step(bos)
+        while len(tokens) < engine.config.block_size:
+            if len(tokens) < len(prefix):
+                token, probability = prefix[len(tokens)], None
+            else:
+                probs = probabilities(logits.tolist(), sampling)
+                token = choose(probs, rng)
+                probability = probs[token]
+            drawn.append(probability)
+            if token == bos:
+                break
+            tokens.append(token)
+            if len(tokens) < engine.config.block_size:
+                logits = engine.step(token)
+        return {"name": self.model.tokenizer.decode(tokens), "probs": drawn}
+
+    def _drawn(self, ids: list[int], sampling: Sampling) -> list[float]:
+        """Return how likely each token of a text was, after those before it."""
+        tokens = [self.model.tokenizer.bos, *ids][: self.model.config.block_size]
+        logits = self.model.engine.inspect(tokens)["logits"].tolist()
+        return [
+            probabilities(row, sampling)[token] for row, token in zip(logits, ids, strict=False)
+        ]
+
+    def _ids(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise ValueError(f"the text is {text!r}; it must be a string")
+        if len(text) > self.model.config.block_size:
+            raise ValueError(
+                f"the beginning has {len(text):,} letters; "
+                f"the model can see {self.model.config.block_size}"
+            )
+        return self.model.tokenizer.ids(text)
+
+
+def order(example: str) -> dict[str, Any]:
+    """Return a few lines of Values, their graph, and the turns that backward() took.
+
+    Raises:
+        ValueError: there is no such example.
+    """
+    if example not in SMALL:
+        raise ValueError(f"there is no example {example!r}; there are {', '.join(SMALL)}")
+    trace = xray.record_lines(SMALL[example])
+    assert trace.graph
+    return {
+        "lines": SMALL[example].split("\n"),
+        "values": [zoom.value(trace, node) for node in range(len(trace.data))],
+        "children": trace.graph.children,
+        "local_grads": trace.graph.local_grads,
+        "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
+    }
+
+
+def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
+    """Return a piece of a trace's Value graph; see xray.zoom for the pieces.
+
+    Raises:
+        ValueError: there is no such look, or no such place.
+    """
+    if look not in LOOKS:
+        raise ValueError(f"there is no look {look!r}; there are {', '.join(LOOKS)}")
+    try:
+        if all(type(number) is int and number >= 0 for number in place.values()):
+            return LOOKS[look](trace, **place)
+    except (IndexError, KeyError):
+        pass
+    raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
+
+
+def _time(made: dict[str, Engine], tokens: list[int]) -> dict[str, float]:
+    """Return the seconds that each engine takes for a token: in turns, the least of the rounds."""
+    least, ends = dict.fromkeys(made, math.inf), time.perf_counter() + MEASURED
+    while time.perf_counter() < ends:
+        for name, engine in made.items():
+            for _ in range(WARM):  # after another's turn, the first find the caches cold
+                engine.reset()
+                began = time.perf_counter()
+                for token in tokens:
+                    engine.step(token)
+                least[name] = min(least[name], (time.perf_counter() - began) / len(tokens))
+    return least
+
+
+def _sampling(
+    temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Sampling:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        raise ValueError(f"temperature is {temperature!r}; it must be a number, 0 or more")
+    if top_k is not None and type(top_k) is not int:
+        raise ValueError(f"top-k is {top_k!r}; it must be a whole number, 1 or more")
+    if top_p is not None and not isinstance(top_p, int | float):
+        raise ValueError(f"top-p is {top_p!r}; it must be more than 0 and at most 1")
+    if 0 < temperature < 1e-3 or math.isinf(temperature):
+        raise ValueError(f"temperature is {temperature}; it must be 0, or 0.001 and more")
+    return Sampling(temperature, top_k, top_p)

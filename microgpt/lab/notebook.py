@@ -1,0 +1,118 @@
+"""The lab's screens in a notebook: `microgpt.show(trace)`. It needs `microgpt[notebook]`.
+
+A screen of the page is already what anywidget asks of a module, but for two things: a widget's
+module cannot import its neighbours, so what it imports is written into it; and a notebook has a
+style of its own, so ours is kept inside the screen.
+"""
+
+import re
+from importlib.resources import files
+from typing import Any, Literal
+
+from microgpt.lab.answers import look_at, order
+from microgpt.xray import Trace
+
+STATIC = files("microgpt.lab") / "static"
+Screen = Literal["forward", "backward"]
+
+# What a screen is given in place of the page's model: values of its own, and questions as messages.
+CONNECT = """
+function connect(widget, el) {
+  const values = new Map(Object.entries({ described: widget.get("described"), keyboard: el }));
+  const waiting = new Map();
+  let asked = 0;
+  widget.on("msg:custom", ({ id, answer, error }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error) reject(new Error(error));
+    else resolve(answer);
+  });
+  return {
+    get: (name) => values.get(name),
+    set: (name, value) => { values.set(name, value); },
+    ask: (name, question = {}) => new Promise((resolve, reject) => {
+      const id = ++asked;
+      waiting.set(id, { resolve, reject });
+      widget.send({ id, name, question });
+    }),
+  };
+}
+
+export default {
+  render({ model, el }) {
+    el.classList.add("microgpt");
+    if (document.body.dataset.jpThemeLight === "false") el.dataset.theme = "dark";
+    const box = document.createElement("div");
+    box.className = `view ${model.get("screen")}`;
+    box.tabIndex = 0;
+    el.append(box);
+    return render({ model: connect(model, box), el: box });
+  },
+};
+"""
+
+
+def module(screen: Screen) -> str:
+    """Return a screen as one ES module that imports nothing."""
+    drawing = (STATIC / "draw.mjs").read_text("utf-8")
+    view = (STATIC / f"{screen}.mjs").read_text("utf-8")
+    drawing = re.sub(r"^export ", "", drawing, flags=re.M)
+    view = re.sub(r'^import \{.*\} from "\./draw\.mjs";$', "", view, flags=re.M)
+    return drawing + view.replace("export default { render };", "") + CONNECT
+
+
+def style() -> str:
+    """Return the page's style, for what stands inside a screen alone."""
+    sheet = (STATIC / "style.css").read_text("utf-8")
+    sheet = re.sub(r'^(:root(\[data-theme="dark"\])?|html)(?= \{)', r":scope\2", sheet, flags=re.M)
+    return f"@scope (.microgpt) {{\n{sheet}\n}}\n"
+
+
+def answer(trace: Trace, name: str, question: dict[str, Any]) -> Any:
+    """Return the answer to what a screen asks of a trace: JSON data.
+
+    Raises:
+        ValueError: it asks of another name than the trace's.
+    """
+    if name == "order":
+        return order(**question)
+    if question.get("text", trace.document) != trace.document:
+        raise ValueError(f"this is the trace of {trace.document!r}; record another name to see it")
+    if name == "trace":
+        return trace.to_dict(["params"], digits=None)
+    return look_at(trace, **{key: value for key, value in question.items() if key != "text"})
+
+
+def show(trace: Trace, screen: Screen = "forward") -> Any:
+    """Show a trace in a notebook as the lab does: its way forward, or backward.
+
+    Raises:
+        ImportError: anywidget is not installed.
+    """
+    import anywidget  # for notebooks alone
+    import traitlets
+
+    source = module(screen)
+
+    class Widget(anywidget.AnyWidget):
+        _esm = source
+        _css = style()
+        screen = traitlets.Unicode().tag(sync=True)
+        described = traitlets.Dict().tag(sync=True)
+
+    def hear(widget: Widget, message: dict[str, Any], buffers: list[Any]) -> None:
+        try:
+            told = {"answer": answer(trace, message["name"], message["question"])}
+        except ValueError as error:
+            told = {"error": str(error)}
+        widget.send({"id": message["id"]} | told)
+
+    described = {
+        "source": trace.source,
+        "vocabulary": trace.vocabulary,
+        "config": trace.config,
+        "text": trace.document,
+    }
+    widget = Widget(screen=screen, described=described)
+    widget.on_msg(hear)
+    return widget

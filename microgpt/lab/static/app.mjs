@@ -1,0 +1,172 @@
+// The shell: which screen is shown, in what colours, and how a screen speaks with the server.
+
+/**
+ * What a screen gets: named values that can be watched, and a way to ask.
+ * @typedef {object} Model
+ * @property {(name: string) => any} get
+ * @property {(name: string, value: any) => void} set
+ * @property {(event: string, heard: () => void) => void} on  "change:NAME"
+ * @property {(event: string, heard: () => void) => void} off
+ * @property {(name: string, question?: object) => Promise<any>} ask  one question, one answer
+ * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) => Promise<void>} run
+ * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
+ */
+
+/** @typedef {{render: (context: {model: Model, el: HTMLElement}) => (void | (() => void))}} View */
+
+/** @type {{id: string, title: string, load: () => Promise<{default: View}>}[]} */
+const SCREENS = [
+  { id: "play", title: "Play", load: () => import("./play.mjs") },
+  { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
+  { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
+  { id: "training", title: "Training", load: () => import("./training.mjs") },
+  { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
+  { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
+];
+
+/** @returns {Model} */
+function connect() {
+  const found = /[#&]token=([\w-]+)/.exec(location.hash);
+  if (found) {  // seen once, then kept out of sight, of history and of shared links
+    sessionStorage.setItem("token", found[1]);
+    history.replaceState(null, "", location.pathname + location.hash.replace(found[0], ""));
+  }
+  const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
+  /** @type {Map<string, any>} */
+  const values = new Map();
+  const target = new EventTarget();
+
+  /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
+  async function post(path, body, signal) {
+    let answer;
+    try {
+      answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Error("The lab has been closed. Start it again with: microgpt lab");
+    }
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    return answer;
+  }
+
+  return {
+    get: (name) => values.get(name),
+    set(name, value) {
+      values.set(name, value);
+      target.dispatchEvent(new Event(`change:${name}`));
+    },
+    on: (event, heard) => target.addEventListener(event, heard),
+    off: (event, heard) => target.removeEventListener(event, heard),
+    ask: async (name, question = {}) => (await post(`api/ask/${name}`, question)).json(),
+    command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
+    async run(kind, question, heard, signal) {
+      const { body } = await post(`api/run/${kind}`, question, signal);
+      if (!body) return;
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read().catch((error) => {
+          if (signal.aborted) return { value: "", done: true };  // whoever asked has left
+          throw error;
+        });
+        if (done) return;
+        const events = (rest + value).split("\n\n");
+        rest = events.pop() ?? "";
+        for (const event of events) heard(JSON.parse(event.slice("data: ".length)));
+      }
+    },
+  };
+}
+
+const model = connect();
+model.set("keyboard", window);
+const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
+/** @type {(() => void) | void} */
+let leave;
+let shown = "";
+
+/** Show the screen that the address names: #forward?text=emma. */
+async function show() {
+  const [id, query] = location.hash.slice(1).split("?");
+  const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
+  shown = screen.id;
+  model.set("params", Object.fromEntries(new URLSearchParams(query)));
+  const view = (await screen.load()).default;
+  if (shown !== screen.id) return;  // another was chosen meanwhile
+  leave?.();
+  document.title = `${screen.title} · microgpt lab`;
+  for (const link of nav.querySelectorAll("a")) {
+    if (link.hash === `#${screen.id}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const el = document.createElement("div");
+  el.className = `view ${screen.id}`;
+  main.replaceChildren(el);
+  scrollTo(0, 0);
+  leave = view.render({ model, el });
+}
+
+for (const [i, screen] of SCREENS.entries()) {
+  const link = document.createElement("a");
+  link.href = `#${screen.id}`;
+  link.textContent = screen.title;
+  link.title = `Alt+${i + 1}`;
+  nav.append(link);
+}
+
+document.getElementById("skip")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+const theme = /** @type {HTMLElement} */ (document.getElementById("theme"));
+const dark = matchMedia("(prefers-color-scheme: dark)");
+/** @param {string | null} name */
+function paint(name) {
+  const now = name ?? (dark.matches ? "dark" : "light");
+  document.documentElement.dataset.theme = now;
+  theme.textContent = now === "dark" ? "Light" : "Dark";
+}
+paint(localStorage.getItem("theme"));
+dark.addEventListener("change", () => paint(localStorage.getItem("theme")));
+theme.addEventListener("click", () => {
+  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", next);
+  paint(next);
+});
+
+document.getElementById("picture")?.addEventListener("click", async (event) => {
+  const { save } = await import("./picture.mjs");
+  await save(/** @type {HTMLElement} */ (main.firstElementChild), shown, event.shiftKey ? "svg" : "png");
+});
+addEventListener("keydown", (event) => {
+  const number = event.altKey && !event.ctrlKey && Number(event.code.replace("Digit", ""));
+  if (number && SCREENS[number - 1]) {
+    event.preventDefault();
+    location.hash = SCREENS[number - 1].id;
+  }
+});
+// What goes wrong anywhere is said in one place, in one line.
+addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  if (event.reason?.name === "AbortError") return;  // whoever asked has left
+  const status = /** @type {HTMLElement} */ (document.getElementById("status"));
+  status.textContent = event.reason?.message ?? String(event.reason);
+  clearTimeout(Number(status.dataset.timer));
+  status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
+});
+addEventListener("hashchange", show);
+// What a screen shows stands in the address, so that a link shows it again.
+model.on("change:params", () => {
+  const query = new URLSearchParams(model.get("params"));
+  if (shown && `${query}`) history.replaceState(null, "", `#${shown}?${query}`);
+});
+try {
+  model.set("described", await model.ask("model"));
+  await show();
+} catch (error) {
+  const problem = document.createElement("p");
+  problem.className = "problem";
+  problem.textContent = /** @type {Error} */ (error).message;
+  main.replaceChildren(problem);
+}

@@ -1,0 +1,173 @@
+// What the screens draw with: elements, numbers as text, vectors as strips of colour.
+
+/**
+ * Make an HTML element. Attributes whose value is false, null or undefined are left out; those that
+ * begin with "on" are listeners; "--name" sets a style property, which the sheet turns to colour.
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...(Node | string | number | null | undefined | false)} children
+ * @returns {any}
+ */
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. @type {typeof h} */
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+/** @param {any} element @param {Record<string, any>} attributes @param {any[]} children */
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.startsWith("--")) element.style.setProperty(name, String(value));
+    else if (value !== false && value !== null && value !== undefined) {
+      element.setAttribute(name, value === true ? "" : String(value));
+    }
+  }
+  put(element, ...children);
+  return element;
+}
+
+/** Replace what an element holds. What is false, null or undefined is left out.
+ * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
+export function put(element, ...children) {
+  element.replaceChildren(...children.filter((c) => c !== null && c !== undefined && c !== false)
+    .map((c) => (c instanceof Node ? c : String(c))));
+}
+
+/** A number with a true minus, of as many digits as can be read at a glance.
+ * @param {number} x @param {number} [digits] */
+export function number(x, digits = 3) {
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  const text = size >= 1e5 || size < 1e-4 ? x.toExponential(1) : x.toFixed(digits);
+  return text.replaceAll("-", "−");
+}
+
+/** @param {number} p */
+export function percent(p) {
+  if (p === 0) return "0";
+  if (p >= 0.9995) return "100%";
+  return p >= 0.0995 ? `${(100 * p).toFixed(0)}%` : p >= 0.01 ? `${(100 * p).toFixed(1)}%` : "<1%";
+}
+
+/** The letter of a token as it is shown; BOS, which begins and ends a name, is a word.
+ * @param {number} token @param {string} vocabulary @param {string} [bos] */
+export function letter(token, vocabulary, bos = "end") {
+  return token < vocabulary.length ? vocabulary[token] : bos;
+}
+
+/**
+ * Draw a vector as a strip: blue above zero, orange below, the stronger the larger. The numbers are
+ * there too: on hover, and as text for who cannot see colours.
+ * @param {number[]} numbers
+ * @param {{label: string, scale?: number, group?: number, class?: string}} options
+ */
+export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
+  const most = scale ?? Math.max(1e-9, ...numbers.map(Math.abs));
+  const cells = numbers.map((x, i) =>
+    h("i", {
+      class: x < 0 ? "cell minus" : "cell",
+      title: `${label}[${i}] = ${number(x, 4)}`,
+      "data-x": x,
+      "data-gap": group > 0 && i > 0 && i % group === 0,
+      "--v": Math.min(1, Math.abs(x) / most).toFixed(3),
+    }));
+  return h("span", {
+    class: `strip ${extra}`,
+    role: "img",
+    "aria-label": `${label}: ${numbers.map((x) => number(x, 2)).join(", ")}`,
+  }, ...cells);
+}
+
+/** Call a function at most once a frame, with the latest arguments.
+ * @template {any[]} A @param {(...args: A) => void} f @returns {(...args: A) => void} */
+export function once(f) {
+  let waiting = 0;
+  /** @type {A} */
+  let latest;
+  return (...args) => {
+    latest = args;
+    waiting ||= requestAnimationFrame(() => { waiting = 0; f(...latest); });
+  };
+}
+
+/** Ask one question at a time, the latest first: what was asked in between is dropped.
+ * @template Q, A @param {(question: Q) => Promise<A>} ask @param {(answer: A, question: Q) => void} heard */
+export function latest(ask, heard) {
+  /** @type {{question: Q} | null} */
+  let next = null;
+  let busy = false;
+  /** @param {Q} question */
+  return async function (question) {
+    next = { question };
+    if (busy) return;
+    busy = true;
+    try {
+      while (next) {
+        const { question: now } = next;
+        next = null;
+        const answer = await ask(now);
+        if (!next) heard(answer, now);
+      }
+    } finally {
+      busy = false;
+    }
+  };
+}
+
+/** A dial: a slider with its value and a line that says what it does.
+ * @param {{label: string, min: number, max: number, step: number, value: number,
+ *   show?: (x: number) => string, hint?: string, turned: (x: number) => void}} options */
+export function dial({ label, min, max, step, value, show = String, hint, turned }) {
+  const output = h("output", {}, show(value));
+  const input = h("input", {
+    type: "range", min, max, step, value, "aria-label": label,
+    oninput: () => { output.textContent = show(Number(input.value)); turned(Number(input.value)); },
+  });
+  const element = h("div", { class: "dial" }, h("span", { class: "dial-name" }, label), output, input,
+    hint && h("small", {}, hint));
+  return { element, set(/** @type {number} */ x) { input.value = x; output.textContent = show(x); } };
+}
+
+const WORDS = /(#.*$|"""[^]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
+
+/** Python source as numbered lines, its words coloured a little. @param {string} source */
+export function code(source) {
+  const list = h("ol", { class: "code" });
+  let line = h("li", { "data-line": 1 });
+  list.append(line);
+  let from = 0, count = 1;
+  /** @param {string} text @param {string} kind */
+  const put = (text, kind) => {
+    for (const [i, piece] of text.split("\n").entries()) {
+      if (i) {
+        line = h("li", { "data-line": ++count });
+        list.append(line);
+      }
+      if (piece) line.append(kind ? h("span", { class: kind }, piece) : piece);
+    }
+  };
+  for (const match of source.trimEnd().matchAll(WORDS)) {
+    put(source.slice(from, match.index), "");
+    const text = match[0];
+    put(text, text.startsWith("#") || text.startsWith('"""') ? "comment" : /^f?"/.test(text) ? "string" : /^\d/.test(text) ? "" : "word");
+    from = match.index + text.length;
+  }
+  put(source.trimEnd().slice(from), "");
+  return list;
+}
+
+/** Mark the line that runs, and those that called it, and bring it into sight.
+ * @param {HTMLElement} list @param {number} line @param {Set<number>} calling */
+export function marked(list, line, calling = new Set()) {
+  for (const item of list.querySelectorAll(".now, .calling")) item.classList.remove("now", "calling");
+  for (const caller of calling) list.children[caller - 1]?.classList.add("calling");
+  const item = /** @type {HTMLElement} */ (list.children[line - 1]);
+  item.classList.add("now");
+  const box = /** @type {HTMLElement} */ (list.parentElement);
+  const a = box.getBoundingClientRect(), b = item.getBoundingClientRect();
+  if (b.top < a.top + 60 || b.bottom > a.bottom - 60) box.scrollTop += b.top - a.top - a.height * 0.4;
+}

@@ -1,0 +1,429 @@
+"""The lab's server: whom it answers, what it answers, and that nothing outlives its use."""
+
+import http.client
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microgpt import dataset
+from microgpt.lab.answers import Answers
+from microgpt.lab.app import MODEL, MOST
+from microgpt.lab.worker import plane
+from microgpt.model import Model
+from microgpt.sampling import Sampling, probabilities
+from microgpt.training import Run, Settings
+
+LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+SOURCE = Path(__file__).parent.parent / "microgpt" / "gpt.py"
+linux = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watching a process needs Linux")
+
+
+@dataclass
+class Lab:
+    """A running lab: its process, its port, and the token that it printed."""
+
+    process: subprocess.Popen[str]
+    port: int
+    token: str
+
+    @contextmanager
+    def send(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        given = {"Authorization": f"Bearer {self.token}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        with closing(connection):
+            connection.request(method, path, body, given)
+            with connection.getresponse() as response:
+                yield response
+
+    def post(self, path: str, question: Any) -> tuple[int, Any]:
+        with self.send("POST", path, json.dumps(question).encode()) as response:
+            return response.status, json.load(response)
+
+
+def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    for line in response:
+        if line.startswith(b"data: "):
+            yield json.loads(line[len(b"data: ") :])
+
+
+def start() -> Lab:
+    process = subprocess.Popen(
+        [*LAB, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", line):
+            return Lab(process, int(found[1]), found[2])
+    raise AssertionError("the lab printed no address")
+
+
+def stop(lab: Lab) -> None:
+    lab.process.terminate()
+    lab.process.wait(30)
+    assert lab.process.stdout
+    lab.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    running = start()
+    yield running
+    stop(running)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(MODEL)
+
+
+def workers(lab: Lab) -> list[int]:
+    """Return the processes that a lab has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, rest = path.read_text().rsplit(")", 1)
+        except OSError:  # it has just ended
+            continue
+        state, parent = rest.split()[:2]
+        if int(parent) == lab.process.pid and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def ended(pid: int) -> bool:
+    """Wait until a process has ended, for half a minute at most."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], 30)[0])
+    finally:
+        os.close(watched)
+
+
+# ---- Whom it answers -----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "origin", ["http://example.org", "null", "http://127.0.0.1:1", "https://localhost"]
+)
+def test_a_page_elsewhere_is_refused(lab: Lab, origin: str) -> None:
+    with lab.send("POST", "/api/ask/model", b"{}", Origin=origin) as response:
+        assert response.status == 403
+        assert "own page" in json.load(response)["error"]
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org", "127.0.0.1", "127.0.0.1:1", "localhost.example.org"]
+)
+def test_another_name_for_this_machine_is_refused(lab: Lab, host: str) -> None:
+    for path in ("/", "/api/ask/model"):
+        with lab.send("POST" if path != "/" else "GET", path, Host=host) as response:
+            assert response.status == 400
+
+
+@pytest.mark.parametrize(
+    "shown", ["", "Bearer", "Bearer wrong", "Basic {token}", "Bearer {token}x", "Bearer é"]
+)
+@pytest.mark.parametrize("path", ["ask/model", "run/training", "command/x", "nothing"])
+def test_without_the_token_there_is_no_answer(lab: Lab, shown: str, path: str) -> None:
+    shown = shown.format(token=lab.token)
+    with lab.send("POST", f"/api/{path}", b"{}", Authorization=shown) as response:
+        assert response.status == 403
+
+
+def test_the_page_itself_may_ask(lab: Lab) -> None:
+    origin = f"http://127.0.0.1:{lab.port}"
+    with lab.send("POST", "/api/ask/model", b"{}", Origin=origin) as response:
+        assert response.status == 200
+    with lab.send("GET", "/") as response:
+        page = response.read().decode()
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert lab.token not in page
+    with lab.send("GET", "/app.mjs") as response:
+        assert response.headers["Content-Type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/....//app.py", "//etc/passwd", "/%00"],
+)
+def test_nothing_but_the_page_is_served(lab: Lab, path: str) -> None:
+    with lab.send("GET", path) as response:
+        assert response.status in (400, 404, 405)
+        assert b"import" not in response.read()
+
+
+# ---- What it answers -----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (b"{", "not a JSON object"),
+        (b"[]", "not a JSON object"),
+        (b"\xff", "not a JSON object"),
+        (b"[" * 100_000, "not a JSON object"),
+        (b" " * (MOST + 1), "longer than"),
+        (json.dumps({"text": "a" * 150_000}).encode(), "the model can see 16"),
+        ('{"text": "😀"}'.encode(), "not in the model's vocabulary"),
+        (b'{"text": null}', "must be a string"),
+        (b'{"text": "a", "temperature": NaN}', "temperature is nan"),
+        (b'{"text": "a", "temperature": -1}', "temperature is -1"),
+        (b'{"text": "a", "top_k": 0}', "top-k is 0"),
+        (b'{"text": "a", "top_p": 2}', "top-p is 2"),
+        (b"{}", "lacks a part"),
+    ],
+)
+def test_a_question_that_cannot_be_answered_gets_one_clear_line(
+    lab: Lab, body: bytes, line: str
+) -> None:
+    with lab.send("POST", "/api/ask/next", body) as response:
+        assert response.status == 422
+        error = json.load(response)["error"]
+    assert line in error
+    assert "\n" not in error
+
+
+def test_there_is_no_such_question_or_run(lab: Lab) -> None:
+    assert lab.post("/api/ask/everything", {})[0] == 422
+    assert lab.post("/api/command/nobody", {})[0] == 422
+    with lab.send("POST", "/api/run/everything", b"{}") as response:
+        assert "no run of the kind" in [*events(response)][-1]["error"]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+
+
+@given(
+    name=st.sampled_from(["model", "next", "names", "trace", "backward", "order"]),
+    question=st.dictionaries(
+        st.sampled_from(
+            ["text", "prefix", "count", "seed", "temperature", "top_k", "top_p", "look", "node"]
+        ),
+        scalars | st.sampled_from(["emma", "around", "turn"]),
+    ),
+)
+def test_whatever_is_asked_there_is_an_answer_or_a_value_error(
+    model: Model, name: str, question: dict[str, Any]
+) -> None:
+    try:
+        json.dumps(Answers(model).answer(name, question), allow_nan=False)
+    except ValueError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("text", ["", "ma", "zzzz"])
+def test_the_next_letter_is_the_engines(lab: Lab, model: Model, text: str) -> None:
+    dials = {"temperature": 0.7, "top_k": 5, "top_p": 0.9}
+    status, answer = lab.post("/api/ask/next", {"text": text, **dials})
+    assert status == 200
+    model.engine.reset()
+    for token in [26, *model.tokenizer.ids(text)]:
+        logits = model.engine.step(token).tolist()
+    assert answer["logits"] == pytest.approx(logits, abs=1e-6)
+    assert answer["chosen"] == pytest.approx(probabilities(logits, Sampling(0.7, 5, 0.9)), abs=1e-6)
+    losses = model.score(text).losses[: len(text)]
+    assert answer["letters"] == pytest.approx(np.exp(-np.array(losses)), abs=1e-6)
+
+
+def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
+    question = {"prefix": "k", "count": 8, "seed": 7, "temperature": 0.8, "top_k": None}
+    status, names = lab.post("/api/ask/names", question)
+    assert status == 200
+    assert [n["name"] for n in names] == model.sample(8, 0.8, seed=7, prefix="k")
+    for n in names:
+        assert n["probs"][0] is None  # k was given
+        assert all(0 < p <= 1 for p in n["probs"][1:])
+
+
+@pytest.mark.parametrize("place", [{"node": -1}, {"node": 10**9}, {"node": "1"}, {"node": 1.5}])
+def test_there_is_no_such_value(lab: Lab, place: dict[str, Any]) -> None:
+    status, told = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
+    assert status == 422
+    assert "no place in the graph" in told["error"]
+
+
+def test_a_full_context_is_no_error(lab: Lab) -> None:
+    status, answer = lab.post("/api/ask/next", {"text": "abcdefghijklmnop"})
+    assert (status, answer["full"], len(answer["letters"])) == (200, True, 16)
+
+
+def test_the_trace_is_of_gpt_py_itself(lab: Lab, model: Model) -> None:
+    status, trace = lab.post("/api/ask/trace", {"text": "emma"})
+    assert status == 200
+    assert trace["loss"] == pytest.approx(model.score("emma").loss, abs=1e-6)
+    assert len(trace["positions"]) == 5
+
+
+# ---- Runs ----------------------------------------------------------------------------------------
+def test_a_run_trains_as_a_run_does(lab: Lab) -> None:
+    settings = {"steps": 6, "batch": 2, "seed": 5, "lr": 0.01}
+    with lab.send("POST", "/api/run/training", json.dumps(settings).encode()) as response:
+        heard = [*events(response)]
+    assert heard[-1] == {"done": True}
+    losses = [loss for event in heard for loss in event.get("losses", ())]
+    run = Run(dataset.load("world"), Settings(steps=6, batch=2, seed=5))
+    for _ in run.advance():
+        pass
+    assert losses == pytest.approx(run.losses, abs=1e-6)
+    about = next(event for event in heard if "bigram" in event)
+    assert (about["uniform"], about["bigram"]) == pytest.approx(run.standard())
+    last = [event for event in heard if "points" in event][-1]
+    assert last["at"] == 6
+    assert last["names"] == run.model.sample(6, seed=5)
+
+
+def test_the_parameter_followed_moves_as_was_said(lab: Lab) -> None:
+    """What a look calls the next update is what Adam then does."""
+    question = {"steps": 3, "paused": True}
+    with lab.send("POST", "/api/run/training", json.dumps(question).encode()) as response:
+        looks: list[dict[str, Any]] = []
+        run = ""
+        for event in events(response):
+            run = event.get("run", run)
+            if "followed" in event:
+                looks.append(event["followed"])
+                lab.post(f"/api/command/{run}", {"step": 1})
+    assert len(looks) == 4
+    for before, after in pairwise(looks):
+        moved = after["value"] - before["value"]
+        assert moved == pytest.approx(before["update"], abs=1e-6)
+        assert moved
+
+
+@pytest.mark.parametrize(
+    ("question", "line"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"data": "/etc/passwd"}, "no documents"),
+        ({"n_embd": 10**6}, "parameters is past"),
+        ({"n_head": 3}, "multiple of n_head"),
+        ({"engine": "abacus"}, "no engine"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_a_run_that_cannot_begin_says_why(lab: Lab, question: dict[str, Any], line: str) -> None:
+    with lab.send("POST", "/api/run/training", json.dumps(question).encode()) as response:
+        heard = [*events(response)]
+    assert line in heard[-1]["error"]
+
+
+@linux
+def test_a_closed_tab_ends_its_run(lab: Lab) -> None:
+    before = set(workers(lab))
+    with lab.send("POST", "/api/run/training", json.dumps({"steps": 10**6}).encode()) as response:
+        heard = events(response)
+        while "losses" not in next(heard):
+            pass
+        (worker,) = set(workers(lab)) - before
+    assert ended(worker)
+
+
+@linux
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_server_leaves_no_process(how: signal.Signals, paused: bool) -> None:
+    lab = start()
+    question = json.dumps({"steps": 10**6, "paused": paused}).encode()
+    with lab.send("POST", "/api/run/training", question) as response:
+        heard = events(response)
+        while "points" not in next(heard):
+            pass
+        (worker,) = workers(lab)
+        lab.process.send_signal(how)
+        assert ended(worker)
+        lab.process.wait(30)
+    stop(lab)
+
+
+# ---- Edited code ---------------------------------------------------------------------------------
+def edited(lab: Lab, old: str, new: str, most: int = 9) -> list[dict[str, Any]]:
+    """Run an edited gpt.py; return its first events."""
+    source = SOURCE.read_text("utf-8")
+    assert old in source
+    question = {"text": "emma", "source": source.replace(old, new, 1)}
+    with lab.send("POST", "/api/run/edit", json.dumps(question).encode()) as response:
+        return [*islice(events(response), most)]
+
+
+def test_an_edited_line_is_found_with_the_number_that_it_moves(lab: Lab, model: Model) -> None:
+    _, told, *pairs = edited(lab, "[t + p for t, p in zip(", "[t for t, p in zip(")
+    assert [place["line"] for place in told["line"]] == [132, 132]
+    wte, wpe = model.checkpoint.state["wte"], model.checkpoint.state["wpe"]
+    assert told["number"]["name"] == "x[0]"
+    assert told["number"]["a"] == pytest.approx(wte[26, 0] + wpe[0, 0])
+    assert told["number"]["b"] == pytest.approx(wte[26, 0])
+    assert [event["step"] for event in pairs] == [1, 2, 3, 4, 5, 6, 7]
+    assert all(a != b for a, b in (event["pair"] for event in pairs))
+
+
+def test_an_unchanged_line_changes_nothing(lab: Lab) -> None:
+    _, told, *pairs = edited(lab, "x = rmsnorm(x)", "x = rmsnorm(x)  # the same")
+    assert told["same"]
+    assert told["losses"][0] == told["losses"][1]
+    assert all(a == b for a, b in (event["pair"] for event in pairs))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("def gpt(", "def gpt(("), "not Python"),
+        (("class Value:", "class Number:"), "Value"),
+        (("import math", "import math\nraise SystemExit(3)"), "SystemExit"),
+        (("    x = rmsnorm(x)\n", "    x = 1 / 0\n"), "division by zero"),
+        (("    x = rmsnorm(x)\n", "    x = [0] * 10**10\n"), "memory"),
+    ],
+    ids=["syntax", "no Value", "exit", "error", "memory"],
+)
+def test_code_that_fails_says_how(lab: Lab, change: tuple[str, str], line: str) -> None:
+    last = edited(lab, *change)[-1]
+    message = last.get("error") or last["failed"]["message"]
+    assert line.lower() in message.lower()
+
+
+def test_a_loop_without_end_is_ended() -> None:
+    source = SOURCE.read_text("utf-8").replace("    x = rmsnorm(x)\n", "    while True: pass\n")
+    limited = "from microgpt.lab import worker; worker.LIMIT = 2; worker.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", limited, str(MODEL)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        question = {"kind": "edit", "text": "emma", "source": source}
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        assert "a loop never end" in json.loads(process.stdout.readline())["error"]
+
+
+# ---- The map of letters --------------------------------------------------------------------------
+@given(st.integers(0, 2**32 - 1))
+def test_the_plane_shows_as_much_as_a_plane_can(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(27, 16))
+    points = plane(vectors, None)
+    kept = np.linalg.eigvalsh(np.cov(vectors.T))[-2:].sum()  # another way to the same
+    assert (points**2).sum() / 26 == pytest.approx(kept)
+    turned = plane(vectors + rng.normal(size=(27, 16)) * 1e-6, -points)
+    assert np.allclose(
+        turned, -points, atol=1e-3
+    )  # as it lay before, not as it happens to come out

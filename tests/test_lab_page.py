@@ -1,0 +1,525 @@
+"""The lab's page in a browser: its numbers are the engine's, its stories can be walked."""
+
+import json
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+import microgpt
+from microgpt import engines, xray
+from microgpt.engines.base import Array
+from microgpt.lab import notebook
+from microgpt.lab.app import MODEL
+from microgpt.model import Model
+from microgpt.sampling import Sampling, probabilities
+from tests.test_lab import Lab, start, stop
+
+CHROMIUM = shutil.which("chromium")
+NODE_MODULES = Path(__file__).parent / "node_modules"
+SCREENS = ["play", "forward", "backward", "training", "engines", "edit"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+Open = Callable[..., Page]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Debian's chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    running = start()
+    yield running
+    stop(running)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(MODEL)
+
+
+@pytest.fixture
+def show(browser: Browser, lab: Lab) -> Iterator[Open]:
+    """Return a function that opens the lab at a screen; at the end, nothing went wrong or out."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+    asked: list[str] = []
+
+    def open_at(place: str = "play", width: int = 1280, height: int = 800, **how: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, reduced_motion="reduce", **how
+        )
+        contexts.append(context)
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("weberror", lambda error: wrong.append(str(error.error)))
+        context.on(
+            "console", lambda line: wrong.append(line.text) if line.type == "error" else None
+        )
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#{place}&token={lab.token}")
+        page.locator(f".view.{place.split('?')[0]}").wait_for()
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert not wrong
+    assert {urlsplit(url).netloc for url in asked} <= {f"127.0.0.1:{lab.port}"}
+
+
+def numbers(found: Locator, attribute: str = "data-x") -> list[float]:
+    """Return the numbers that elements carry."""
+    values = found.evaluate_all(f"all => all.map((e) => e.getAttribute('{attribute}'))")
+    return [float(value) for value in values]
+
+
+def close(seen: Any, expected: Any) -> bool:
+    """Tell whether numbers agree as far as the engines do."""
+    return np.allclose(np.array(seen), np.array(expected), rtol=1e-5, atol=1e-6)
+
+
+# ---- The door ------------------------------------------------------------------------------------
+def test_the_token_leaves_the_address(show: Open, lab: Lab) -> None:
+    page = show()
+    assert lab.token not in page.url
+    assert page.evaluate("sessionStorage.getItem('token')") == lab.token
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Begin a name")
+    assert lab.token not in page.evaluate(
+        "JSON.stringify(localStorage) + history.length + document.cookie"
+    )
+
+
+def test_without_the_token_the_page_says_what_to_do(browser: Browser, lab: Lab) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/")
+        expect(page.locator("main")).to_contain_text("the address that `microgpt lab` printed")
+
+
+def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
+    lab = start()
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.locator(".bar.first").wait_for()
+        stop(lab)
+        page.get_by_role("button", name="Another").click()
+        expect(page.get_by_role("status").last).to_contain_text("Start it again")
+
+
+def test_every_screen_is_a_key_away(show: Open) -> None:
+    page = show()
+    for i, screen in enumerate(SCREENS):
+        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.locator(f".view.{screen}").wait_for()
+        assert page.locator("nav [aria-current=page]").inner_text().lower() == screen
+    page = show("forward")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+
+
+def test_light_and_dark(show: Open) -> None:
+    page = show(color_scheme="dark")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.get_by_role("button", name="Light").click()
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+# ---- Play ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text", ["", "ma", "chr"])
+def test_the_bars_are_the_engines_probabilities(show: Open, model: Model, text: str) -> None:
+    page = show()
+    with page.expect_response(lambda r: r.url.endswith("/next")):
+        page.get_by_label("The beginning of a name").fill(text)
+    with page.expect_response(lambda r: r.url.endswith("/next")):
+        page.get_by_label("Top-k").fill("4")
+    expect(page.locator(".bar.out")).to_have_count(23)
+    model.engine.reset()
+    for token in [26, *model.tokenizer.ids(text)]:
+        logits = model.engine.step(token).tolist()
+    assert close(numbers(page.locator(".bar"), "data-logit"), logits)
+    assert close(numbers(page.locator(".bar"), "data-p"), probabilities(logits, Sampling(0.7, 4)))
+    under = numbers(page.locator(".under span"), "data-p")
+    assert close(under, np.exp(-np.array(model.score(text).losses[: len(text)])))
+
+
+def test_play(show: Open, model: Model) -> None:
+    page = show()
+    names = page.locator(".name")
+    expect(names).to_have_count(12)
+    page.get_by_label("The beginning of a name").fill("K😀i")
+    expect(page.get_by_label("The beginning of a name")).to_have_value("ki")
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Seed").fill("7")
+    expect(page.locator(".bar.out")).to_have_count(26)  # greedy
+    expected = model.sample(12, 0.0, seed=7, prefix="ki")
+    expect(names.first).to_have_attribute("aria-label", expected[0])
+    assert [n.get_attribute("aria-label") for n in names.all()] == expected
+    page.locator(".bar[data-token='0']").click()
+    expect(page.get_by_label("The beginning of a name")).to_have_value("kia")
+    names.first.click()
+    name = page.get_by_label("The beginning of a name").input_value()
+    assert name.startswith("kia")
+    assert f"text={name}" in page.url  # a link that shows the same
+    page.evaluate("() => { location.hash = 'play?text=zoe'; }")  # a link, pasted
+    expect(page.get_by_label("The beginning of a name")).to_have_value("zoe")
+    page.get_by_label("The beginning of a name").fill("abcdefghijklmnop")
+    expect(page.locator(".said")).to_contain_text("16 positions, and they are full")
+
+
+# ---- Forward -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text", ["emma", "kai", "x"])
+def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) -> None:
+    page = show(f"forward?text={text}")
+    tokens = model.tokenizer.encode(text)
+    inside = model.engine.inspect(tokens[:-1])
+    for pos in range(len(tokens) - 1):
+        page.locator(f".position[data-pos='{pos}']").click()
+        drawing = page.locator(".drawing")
+        assert close(numbers(drawing.locator(".logit")), inside["logits"][pos])
+        assert close(numbers(drawing.locator(".prob")), inside["probs"][pos])
+        assert close(numbers(drawing.locator(".units .cell")), inside["hidden"][0, pos])
+        rows = drawing.locator(".row.stream")
+        assert close(numbers(rows.last.locator(".cell")), inside["residual"][1, pos])
+        for head in range(4):
+            arcs = drawing.locator(".head").nth(head).locator(".arc, .self")
+            assert close(numbers(arcs), inside["attention"][0, head, pos, : pos + 1])
+        (surprise,) = numbers(drawing.locator(".verdict b[data-x]"))
+        assert close(surprise, model.score(text).losses[pos])
+    expect(page.locator(".verdict")).to_contain_text(f"{model.score(text).loss:.4f}")
+
+
+def test_forward(show: Open) -> None:
+    page = show("forward")
+    line = page.locator(".code .now")
+    expect(line).to_have_attribute("data-line", "139")  # the letters have just been attended to
+    page.locator(".held summary").click()
+    assert page.locator(".held li").count() == 16  # the same numbers, as text
+    assert page.locator(".head.todo").count() == 0
+    assert page.locator(".guessing.todo").count() == 1
+    page.keyboard.press("ArrowRight")
+    expect(line).to_have_attribute("data-line", "140")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".position[aria-current]")).to_have_attribute("data-pos", "4")
+    few = int(page.get_by_label("Line", exact=True).get_attribute("max") or 0)
+    page.get_by_label("into every function").check()
+    assert int(page.get_by_label("Line", exact=True).get_attribute("max") or 0) > 2 * few
+    page.get_by_label("Line", exact=True).fill("10")
+    assert page.locator(".code .calling").count() >= 1
+    page.locator(".drawing").focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.keyboard.press("Space")
+    page.keyboard.press("End")
+    expect(page.locator(".verdict")).not_to_have_class("todo")
+    page.get_by_label("The name to read").fill("ada")
+    page.keyboard.press("Enter")
+    expect(page.locator(".position")).to_have_count(4)
+    assert "text=ada" in page.url
+
+
+# ---- Backward ------------------------------------------------------------------------------------
+def flat(model: Model, arrays: dict[str, Array]) -> Array:
+    return np.concatenate([arrays[name].ravel() for name, _ in model.config.shapes()])
+
+
+@pytest.mark.parametrize("text", ["emma", "kai"])
+def test_backward_shows_the_engines_gradients(show: Open, model: Model, text: str) -> None:
+    engine = engines.create_trainable("scalar", model.config, model.checkpoint.state)
+    gradients = flat(model, engine.gradients([model.tokenizer.encode(text)]))
+    largest = np.argsort(-abs(gradients))[:2000]
+    page = show(f"backward?text={text}")
+    page.locator(".middle .grad").wait_for()
+    end = page.get_by_label("Step of backward()").get_attribute("max")
+    for node in [int(largest[0]), int(largest[50]), int(largest[500])]:
+        page = show(f"backward?text={text}&step={end}&node={node}")
+        page.locator(".middle .grad").wait_for()
+        (grad,) = numbers(page.locator(".middle .grad"))
+        assert close(grad, gradients[node])
+    terms = numbers(page.locator(".term b"))
+    assert close(terms, [model.score(text).loss, *model.score(text).losses])
+
+
+def test_backward(show: Open) -> None:
+    page = show("backward")
+    expect(page.locator(".told").first).to_contain_text("takes its turn")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator(".counter")).to_contain_text("5 of")
+    page.get_by_label("Step of backward()").fill("300")
+    expect(page.locator(".counter")).to_contain_text("300 of")
+    expect(page.locator(".middle.ready")).to_be_visible()
+    (grad,) = numbers(page.locator(".middle .grad"))
+    children = page.locator(".child")
+    assert 1 <= children.count() <= 30
+    flows, local = (
+        numbers(page.locator(".flow"), "data-flow"),
+        numbers(page.locator("[data-local]"), "data-local"),
+    )
+    assert close(flows, grad * np.array(local))  # the chain rule, in full view
+    page.locator(".operations button").first.click()
+    page.locator(".value").first.wait_for()
+    assert 1 <= page.locator(".value").count() <= 30
+    page.locator(".value").first.click()
+    expect(page.locator(".told").first).to_contain_text("turn")
+    page.get_by_role("button", name="Go there").click()
+    expect(page.locator(".told").first).to_contain_text("takes its turn")
+
+
+def test_why_in_this_order(show: Open) -> None:
+    page = show("backward")
+    grads = page.locator(".three [data-grad]")
+    expect(page.get_by_role("button", name="Next turn")).to_be_enabled()
+    seen = []
+    for _ in range(3):
+        seen.append(numbers(grads, "data-grad"))
+        if page.get_by_role("button", name="Next turn").is_enabled():
+            page.get_by_role("button", name="Next turn").click()
+    assert seen == [[0, 0, 1], [0, 2, 1], [4, 2, 1]]
+
+
+# ---- Training ------------------------------------------------------------------------------------
+def test_training(show: Open, lab: Lab) -> None:
+    page = show("training?steps=30&seed=43&val=0")
+    go = page.locator(".transport .strong")
+    page.get_by_role("button", name="Step", exact=True).click()  # begins, and waits
+    expect(page.locator(".six li")).to_have_count(6)
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".steps")).to_have_text("1")
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".steps")).to_have_text("2")
+    expect(go).to_have_text("Go on")
+    go.click()
+    expect(page.locator(".steps")).to_have_text("30", timeout=30_000)
+    expect(go).to_have_text("Train")
+    assert page.locator(".plane text").count() == 27
+    assert page.locator(".norm").count() == 9
+    expect(page.locator(".losses")).to_contain_text("counting pairs")
+    page.get_by_label("Look back").fill("0")
+    expect(page.locator(".steps")).to_have_text("0")
+    page.get_by_label("Batch").select_option("2")
+    assert "batch=2" in page.url
+    assert lab.token not in page.url
+    expect(page.locator(".headline")).to_contain_text("Press Train")
+
+
+def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
+    from microgpt import dataset
+    from microgpt.training import Run, Settings
+
+    page = show("training?steps=12&val=0&seed=44")
+    page.locator(".transport .strong").click()
+    expect(page.locator(".steps")).to_have_text("12", timeout=30_000)
+    run = Run(dataset.load("world"), Settings(steps=12, seed=44))
+    for _ in run.advance():
+        pass
+    assert close(numbers(page.locator(".loss")), run.losses[-1])
+
+
+# ---- Engines -------------------------------------------------------------------------------------
+def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
+    page = show("engines?text=kai")
+    there = [name for name in engines.ENGINES if not engines.missing(name)]
+    there.sort(key=lambda name: name != "scalar")  # the measure of the others stands first
+    rows = page.locator(".engine")
+    expect(rows).to_have_count(len(there))
+    page.locator(".position").nth(2).click()
+    for i, name in enumerate(there):
+        engine = engines.create(name, model.config, model.checkpoint.state)
+        logits = engine.inspect(model.tokenizer.encode("kai")[:-1])["logits"][2]
+        assert close(numbers(rows.nth(i).locator(".logit")), logits)
+        (loss,) = numbers(rows.nth(i).locator(".its-loss"))
+        assert close(loss, Model(model.checkpoint, name).score("kai").loss)
+
+
+# ---- Edit ----------------------------------------------------------------------------------------
+def test_edit(show: Open, model: Model) -> None:
+    page = show("edit")
+    area = page.get_by_label("gpt.py, yours to change")
+    source = area.input_value()
+    area.fill(source.replace("[t + p for t, p in zip(", "[t for t, p in zip("))
+    expect(page.locator(".code .edited")).to_have_attribute("data-line", "132")
+    page.get_by_role("button", name="Run both").click()
+    expect(page.locator(".moved")).to_be_visible(timeout=30_000)
+    wte, wpe = model.checkpoint.state["wte"], model.checkpoint.state["wpe"]
+    assert close(numbers(page.locator(".moved [data-a]"), "data-a"), wte[26, 0] + wpe[0, 0])
+    assert close(numbers(page.locator(".moved [data-b]"), "data-b"), wte[26, 0])
+    expect(page.locator(".line.yours")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Stop").click()
+    area.fill(source + "\n(")
+    page.get_by_role("button", name="Run both").click()
+    expect(page.locator(".wrong")).to_contain_text("not Python", timeout=30_000)
+    page.get_by_role("button", name="Undo all").click()
+    assert area.input_value() == source
+
+
+def test_every_idea_changes_a_line(show: Open) -> None:
+    page = show("edit")
+    for idea in page.locator(".ideas button").all():
+        idea.click()
+        expect(page.locator(".code .edited")).to_have_count(1)
+        page.get_by_role("button", name="Undo all").click()
+
+
+# ---- Pictures ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("screen", ["forward", "edit"])
+def test_a_screen_can_be_saved_as_a_picture(
+    show: Open, browser: Browser, tmp_path: Path, screen: str
+) -> None:
+    page = show(screen, color_scheme="dark")
+    settle(page, screen)
+    for kind, keys in (("png", []), ("svg", ["Shift"])):
+        with page.expect_download() as download:
+            page.locator("#picture").click(modifiers=keys)  # type: ignore[arg-type]
+        assert download.value.suggested_filename == f"{screen}.{kind}"
+        download.value.save_as(tmp_path / f"{screen}.{kind}")
+    width, height = struct.unpack(">II", (tmp_path / f"{screen}.png").read_bytes()[16:24])
+    view = page.locator(".view").bounding_box()
+    assert view
+    assert (width, height) == (2 * int(view["width"]), pytest.approx(2 * view["height"], abs=2))
+    with browser.new_context() as context:  # the SVG stands by itself
+        alone = context.new_page()
+        alone.goto((tmp_path / f"{screen}.svg").as_uri())
+        expect(alone.locator(".code .now, .code li").first).to_be_attached()
+        size = alone.locator("h1").evaluate("(e) => getComputedStyle(e).fontFamily")
+        assert size == page.locator("h1").evaluate("(e) => getComputedStyle(e).fontFamily")
+
+
+# ---- In a notebook -------------------------------------------------------------------------------
+HOST = """async ({ module, style, described, screen }) => {
+  document.head.append(Object.assign(document.createElement("style"), { textContent: style }));
+  document.body.innerHTML = "<h1>A notebook</h1><div id='cell'></div>";
+  let hear;
+  const model = {
+    get: (name) => ({ described, screen })[name],
+    on: (event, heard) => { hear = heard; },
+    send: async (message) => hear({ id: message.id, ...(await window.ask(message)) }),
+  };
+  const url = URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
+  (await import(url)).default.render({ model, el: document.getElementById("cell") });
+}"""
+
+
+@pytest.mark.parametrize("screen", ["forward", "backward"])
+def test_a_screen_stands_in_a_notebook(
+    browser: Browser, model: Model, screen: notebook.Screen
+) -> None:
+    trace = xray.record("kai", model.checkpoint, until="backward")
+    widget = microgpt.show(trace, screen)
+    with browser.new_context() as context:
+        page = context.new_page()
+        errors: list[str] = []
+        context.on("weberror", lambda error: errors.append(str(error.error)))
+        context.on("console", lambda line: errors.append(line.text))
+        page.expose_function(
+            "ask", lambda m: {"answer": notebook.answer(trace, m["name"], m["question"])}
+        )
+        page.set_content("<h1>A notebook</h1>")
+        plain = page.locator("h1").evaluate("(e) => getComputedStyle(e).fontSize")
+        page.evaluate(
+            HOST,
+            {
+                "module": str(widget._esm),
+                "style": str(widget._css),
+                "described": widget.described,
+                "screen": widget.screen,
+            },
+        )
+        inside = page.locator("#cell")
+        if screen == "forward":
+            inside.locator(".position").nth(1).click()
+            logits = model.engine.inspect([26, *model.tokenizer.ids("kai")])["logits"]
+            assert close(numbers(inside.locator(".logit")), logits[1])
+        else:
+            inside.locator(".middle").wait_for()
+            losses = model.score("kai").losses
+            assert close(numbers(inside.locator(".term b"))[1:], losses)
+        heading = page.locator("h1").first  # ours does not touch the notebook's own
+        assert heading.evaluate("(e) => getComputedStyle(e).fontSize") == plain
+        assert inside.locator("h1").evaluate("(e) => getComputedStyle(e).fontSize") != plain
+        assert not errors
+
+
+def test_a_notebooks_screen_knows_its_own_trace_alone(model: Model) -> None:
+    trace = xray.record("kai", model.checkpoint, until="backward")
+    with pytest.raises(ValueError, match="record another name"):
+        notebook.answer(trace, "trace", {"text": "emma"})
+    with pytest.raises(ValueError, match="no look"):
+        notebook.answer(trace, "backward", {"look": "away"})
+
+
+# ---- Everyone ------------------------------------------------------------------------------------
+def settle(page: Page, screen: str) -> None:
+    """Wait until a screen shows its first numbers."""
+    first = {
+        "play": ".name",
+        "forward": ".verdict",
+        "backward": ".ball",
+        "training": ".losses",
+        "engines": ".engine",
+        "edit": ".code li",
+    }
+    page.locator(first[screen]).first.wait_for(state="attached")
+    page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (1280, 720), (1920, 1080)])
+def test_nothing_overflows(show: Open, width: int, height: int) -> None:
+    page = show(width=width, height=height)
+    for i, screen in enumerate(SCREENS):
+        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.locator(f".view.{screen}").wait_for()
+        settle(page, screen)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{screen} is {wide} pixels wide"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(show: Open, scheme: str) -> None:
+    axe = NODE_MODULES / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        pytest.skip("axe-core is not installed: npm install --prefix tests")
+    page = show(color_scheme=scheme)
+    page.evaluate(axe.read_text("utf-8"))
+    for i, screen in enumerate(SCREENS):
+        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.locator(f".view.{screen}").wait_for()
+        settle(page, screen)
+        found = page.evaluate("axe.run()")["violations"]
+        told = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
+        assert not told, f"{screen}: {json.dumps(told, indent=1)}"
+
+
+def test_the_types_of_the_page_are_right() -> None:
+    tsc = NODE_MODULES / ".bin" / "tsc"
+    if not tsc.exists():
+        pytest.skip("typescript is not installed: npm install --prefix tests")
+    checked = subprocess.run(
+        [tsc, "--project", Path(__file__).parent / "tsconfig.json"], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
