@@ -242,3 +242,12 @@ def test_scalar_engine_is_the_heart() -> None:
     assert [x for a, _ in config.shapes() for x in engine.state()[a].ravel()] == [
         p.data for p in flat
     ]
+
+
+def test_those_that_train_are_known() -> None:
+    assert "scalar" in engines.trainable()
+    assert {case.engine for case in CASES} >= set(engines.trainable()), "each is held to this file"
+    for name in set(engines.present()) - set(engines.trainable()):
+        config = GPTConfig(block_size=8)
+        with pytest.raises(ValueError, match="cannot train"):
+            engines.create_trainable(name, config, initial_state(config, random.Random(1)))

@@ -27,10 +27,8 @@ def create(
         raise ValueError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
     if reason := missing(name):
         raise ValueError(f"the engine {name} is not installed: {reason}")
-    module, class_name, _ = ENGINES[name]
-    make = getattr(import_module(f"microgpt.engines.{module}"), class_name)
     try:
-        engine: Engine = make(config, state, optimizer or Adam(), **options)
+        engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
     except TypeError as error:
         raise ValueError(f"the engine {name} has no such option: {error}") from None
     return engine
@@ -63,6 +61,21 @@ def about(name: str) -> str:
     return str(what()) if what else ENGINES[name][2]
 
 
+def present() -> list[str]:
+    """Return the names of the engines that are there, the best first."""
+    return [name for name in ENGINES if not missing(name)]
+
+
+def trainable() -> list[str]:
+    """Return the names of those that are there and can train."""
+    return [name for name in present() if hasattr(_class(name), "train")]
+
+
 def default() -> str:
     """Return the name of the best engine that is there."""
-    return next(name for name in ENGINES if not missing(name))
+    return present()[0]
+
+
+def _class(name: str) -> Any:
+    module, class_name, _ = ENGINES[name]
+    return getattr(import_module(f"microgpt.engines.{module}"), class_name)

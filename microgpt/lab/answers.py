@@ -69,7 +69,7 @@ class Answers:
             "vocabulary": self.model.tokenizer.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
-            "engines": [name for name in engines.ENGINES if not engines.missing(name)],
+            "engines": engines.trainable(),
             "steps": record.get("step"),
             "documents": record.get("step", 0) * settings.get("batch", 1),
             "source": source,
@@ -116,7 +116,7 @@ class Answers:
         self._ids(text)
         tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
         made = {}
-        for name in [name for name in engines.ENGINES if not engines.missing(name)]:
+        for name in engines.present():
             try:
                 made[name] = engines.create(name, self.model.config, self.model.checkpoint.state)
             except ValueError:
