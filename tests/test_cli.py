@@ -121,6 +121,7 @@ def complaint(done: Finished) -> str:
         ("sample missing", "missing: No such file"),
         ("sample .", ".: Is a directory"),
         ("sample bytes", "bytes is not a model that microgpt can use"),
+        ("sample /dev/null", "/dev/null is not a model that microgpt can use"),
         ("sample foreign", "its format is None"),
         ("sample model.safetensors --temperature -1", "temperature is -1.0"),
         ("sample model.safetensors --temperature nan", "temperature is nan"),
