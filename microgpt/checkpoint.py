@@ -94,6 +94,7 @@ class Checkpoint:
                 raise ValueError("its vocabulary is no text, or its training record no object")
             return cls(GPTConfig(**config), vocabulary, state, training)
         except (
+            OSError,
             ValueError,
             TypeError,
             KeyError,
