@@ -184,12 +184,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, checkpoint: Checkpoi
         "checkpoint = Checkpoint.load(sys.argv[1])\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try:\n    checkpoint.save(sys.argv[1])\n"
-        "except OSError as error:\n    print(error.strerror)\n"
+        "except OSError as error:\n    print(error.strerror, error.filename == sys.argv[1])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, path], capture_output=True, text=True, check=True
     )
-    assert run.stdout == "File too large\n"
+    assert run.stdout == "File too large True\n"
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["m"]
 
