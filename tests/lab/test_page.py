@@ -1,102 +1,24 @@
 """The lab's page in a browser: its numbers are the engine's, its stories can be walked."""
 
 import json
-import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 import microgpt
 from microgpt import engines, xray
 from microgpt.engines.base import Array
 from microgpt.lab import notebook
-from microgpt.lab.app import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
-from tests.test_lab import Lab, start, stop
+from tests.lab.conftest import Lab, Open, close, numbers, start, stop
 
-CHROMIUM = shutil.which("chromium")
-NODE_MODULES = Path(__file__).parent / "node_modules"
+TESTS = Path(__file__).parents[1]
 SCREENS = ["play", "forward", "backward", "training", "engines", "edit"]
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-Open = Callable[..., Page]
-
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Debian's chromium is not installed")
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    running = start()
-    yield running
-    stop(running)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model.load(MODEL)
-
-
-@pytest.fixture
-def show(browser: Browser, lab: Lab) -> Iterator[Open]:
-    """Return a function that opens the lab at a screen; at the end, nothing went wrong or out."""
-    contexts: list[BrowserContext] = []
-    wrong: list[str] = []
-    asked: list[str] = []
-
-    def open_at(place: str = "play", width: int = 1280, height: int = 800, **how: Any) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, reduced_motion="reduce", **how
-        )
-        contexts.append(context)
-        context.on("request", lambda request: asked.append(request.url))
-        context.on("weberror", lambda error: wrong.append(str(error.error)))
-        context.on(
-            "console", lambda line: wrong.append(line.text) if line.type == "error" else None
-        )
-        page = context.new_page()
-        page.goto(f"http://127.0.0.1:{lab.port}/#{place}&token={lab.token}")
-        page.locator(f".view.{place.split('?')[0]}").wait_for()
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert not wrong
-    assert {urlsplit(url).netloc for url in asked} <= {f"127.0.0.1:{lab.port}"}
-
-
-def numbers(found: Locator, attribute: str = "data-x") -> list[float]:
-    """Return the numbers that elements carry."""
-    values = found.evaluate_all(f"all => all.map((e) => e.getAttribute('{attribute}'))")
-    return [float(value) for value in values]
-
-
-def close(seen: Any, expected: Any) -> bool:
-    """Tell whether numbers agree as far as the engines do."""
-    return np.allclose(np.array(seen), np.array(expected), rtol=1e-5, atol=1e-6)
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -501,7 +423,7 @@ def test_nothing_overflows(show: Open, width: int, height: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(show: Open, scheme: str) -> None:
-    axe = NODE_MODULES / "axe-core" / "axe.min.js"
+    axe = TESTS / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.exists():
         pytest.skip("axe-core is not installed: npm install --prefix tests")
     page = show(color_scheme=scheme)
@@ -516,10 +438,12 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
 
 
 def test_the_types_of_the_page_are_right() -> None:
-    tsc = NODE_MODULES / ".bin" / "tsc"
+    tsc = TESTS / "node_modules" / ".bin" / "tsc"
     if not tsc.exists():
         pytest.skip("typescript is not installed: npm install --prefix tests")
     checked = subprocess.run(
-        [tsc, "--project", Path(__file__).parent / "tsconfig.json"], capture_output=True, text=True
+        [tsc, "--project", TESTS / "tsconfig.json"],
+        capture_output=True,
+        text=True,
     )
     assert checked.returncode == 0, checked.stdout

@@ -1,16 +1,10 @@
 """The lab's server: whom it answers, what it answers, and that nothing outlives its use."""
 
-import http.client
 import json
 import os
-import re
-import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -27,98 +21,10 @@ from microgpt.lab.worker import plane
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
+from tests.lab.conftest import Lab, ended, events, start, stop, workers
 
-LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
-SOURCE = Path(__file__).parent.parent / "microgpt" / "gpt.py"
+SOURCE = Path(__file__).parents[2] / "microgpt" / "gpt.py"
 linux = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watching a process needs Linux")
-
-
-@dataclass
-class Lab:
-    """A running lab: its process, its port, and the token that it printed."""
-
-    process: subprocess.Popen[str]
-    port: int
-    token: str
-
-    @contextmanager
-    def send(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        given = {"Authorization": f"Bearer {self.token}"} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        with closing(connection):
-            connection.request(method, path, body, given)
-            with connection.getresponse() as response:
-                yield response
-
-    def post(self, path: str, question: Any) -> tuple[int, Any]:
-        with self.send("POST", path, json.dumps(question).encode()) as response:
-            return response.status, json.load(response)
-
-
-def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    for line in response:
-        if line.startswith(b"data: "):
-            yield json.loads(line[len(b"data: ") :])
-
-
-def start() -> Lab:
-    process = subprocess.Popen(
-        [*LAB, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", line):
-            return Lab(process, int(found[1]), found[2])
-    raise AssertionError("the lab printed no address")
-
-
-def stop(lab: Lab) -> None:
-    lab.process.terminate()
-    lab.process.wait(30)
-    assert lab.process.stdout
-    lab.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    running = start()
-    yield running
-    stop(running)
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model.load(MODEL)
-
-
-def workers(lab: Lab) -> list[int]:
-    """Return the processes that a lab has started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            _, rest = path.read_text().rsplit(")", 1)
-        except OSError:  # it has just ended
-            continue
-        state, parent = rest.split()[:2]
-        if int(parent) == lab.process.pid and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-def ended(pid: int) -> bool:
-    """Wait until a process has ended, for half a minute at most."""
-    try:
-        watched = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([watched], [], [], 30)[0])
-    finally:
-        os.close(watched)
 
 
 # ---- Whom it answers -----------------------------------------------------------------------------

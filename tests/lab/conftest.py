@@ -1,0 +1,174 @@
+"""What the lab's tests share: a running lab, its model, a browser that opens its page."""
+
+import http.client
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+from microgpt.lab.app import MODEL
+from microgpt.model import Model
+
+LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+CHROMIUM = shutil.which("chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+Open = Callable[..., Page]
+
+
+@dataclass
+class Lab:
+    """A running lab: its process, its port, and the token that it printed."""
+
+    process: subprocess.Popen[str]
+    port: int
+    token: str
+
+    @contextmanager
+    def send(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        given = {"Authorization": f"Bearer {self.token}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        with closing(connection):
+            connection.request(method, path, body, given)
+            with connection.getresponse() as response:
+                yield response
+
+    def post(self, path: str, question: Any) -> tuple[int, Any]:
+        with self.send("POST", path, json.dumps(question).encode()) as response:
+            return response.status, json.load(response)
+
+
+def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    for line in response:
+        if line.startswith(b"data: "):
+            yield json.loads(line[len(b"data: ") :])
+
+
+def start() -> Lab:
+    process = subprocess.Popen(
+        [*LAB, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", line):
+            return Lab(process, int(found[1]), found[2])
+    raise AssertionError("the lab printed no address")
+
+
+def stop(lab: Lab) -> None:
+    lab.process.terminate()
+    lab.process.wait(30)
+    assert lab.process.stdout
+    lab.process.stdout.close()
+
+
+def workers(lab: Lab) -> list[int]:
+    """Return the processes that a lab has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, rest = path.read_text().rsplit(")", 1)
+        except OSError:  # it has just ended
+            continue
+        state, parent = rest.split()[:2]
+        if int(parent) == lab.process.pid and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def ended(pid: int) -> bool:
+    """Wait until a process has ended, for half a minute at most."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], 30)[0])
+    finally:
+        os.close(watched)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    running = start()
+    yield running
+    stop(running)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("Debian's chromium is not installed")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def show(browser: Browser, lab: Lab) -> Iterator[Open]:
+    """Return a function that opens the lab at a screen; at the end, nothing went wrong or out."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+    asked: list[str] = []
+
+    def open_at(place: str = "play", width: int = 1280, height: int = 800, **how: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, reduced_motion="reduce", **how
+        )
+        contexts.append(context)
+        context.on("request", lambda request: asked.append(request.url))
+        context.on("weberror", lambda error: wrong.append(str(error.error)))
+        context.on(
+            "console", lambda line: wrong.append(line.text) if line.type == "error" else None
+        )
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#{place}&token={lab.token}")
+        page.locator(f".view.{place.split('?')[0]}").wait_for()
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert not wrong
+    assert {urlsplit(url).netloc for url in asked} <= {f"127.0.0.1:{lab.port}"}
+
+
+def numbers(found: Locator, attribute: str = "data-x") -> list[float]:
+    """Return the numbers that elements carry."""
+    values = found.evaluate_all(f"all => all.map((e) => e.getAttribute('{attribute}'))")
+    return [float(value) for value in values]
+
+
+def close(seen: Any, expected: Any) -> bool:
+    """Tell whether numbers agree as far as the engines do."""
+    return np.allclose(np.array(seen), np.array(expected), rtol=1e-5, atol=1e-6)
