@@ -728,28 +728,39 @@ static void keep_likeliest(const Sizes s, real *row, real total, const Sampling 
 INLINE void choose_with(const Sizes s, real *logits, const Sampling *how, uint64_t *states, int streams,
                         int32_t *chosen) {
   const int plain = how->top_k >= s.vocab_size && how->top_p >= 1;
-  const real heat = how->temperature ? (real)(1 / how->temperature) : 0;
-  for (int r = 0; r < streams; r++) {
-    real *row = logits + (size)r * s.vocab;
-    int token = 0;
-    if (how->temperature == 0) {
+  if (how->temperature == 0) {
+    for (int r = 0; r < streams; r++) {
+      const real *row = logits + (size)r * s.vocab;
+      chosen[r] = 0;
       for (int i = 1; i < s.vocab_size; i++)
-        if (row[i] > row[token]) token = i;
-    } else {
+        if (row[i] > row[chosen[r]]) chosen[r] = i;
+    }
+    return;
+  }
+  for (int first = 0; first < streams; first += LANES) { /* a stream a lane */
+    V drawn = {0}, sum = {0};
+    I token = {0};
+    for (int r = first; r < first + LANES && r < streams; r++) {
+      real *row = logits + (size)r * s.vocab;
       V largest;
-      real total = exps_of(row, &largest, all(heat), s)[0], sum = 0;
+      real total = exps_of(row, &largest, all((real)(1 / how->temperature)), s)[0];
       if (!plain) {
         keep_likeliest(s, row, total, how);
         total = 0;
         for (int i = 0; i < s.vocab_size; i++) total += row[i];
       }
-      const real drawn = (real)uniform(&states[r]) * total;
-      for (int i = 0; i < s.vocab_size - 1; i++) { /* no branch: where it ends cannot be foreseen */
-        sum += row[i];
-        token += sum <= drawn;
+      drawn[r - first] = (real)uniform(&states[r]) * total;
+    }
+    for (int i = 0; i < s.vocab_size - 1; i += LANES) {
+      V e[LANES];
+      UNROLL for (int r = 0; r < LANES; r++) e[r] = load(logits + (size)(first + r) * s.vocab + i);
+      transpose(e);
+      for (int k = 0; k < LANES && i + k < s.vocab_size - 1; k++) {
+        sum += e[k];
+        token -= sum <= drawn; /* where it holds, the mask is -1 */
       }
     }
-    chosen[r] = token;
+    for (int r = first; r < first + LANES && r < streams; r++) chosen[r] = (int32_t)token[r - first];
   }
 }
 TWICE(choose, (const Config *c, real *logits, const Sampling *how, uint64_t *states, int streams, int32_t *chosen),

@@ -47,6 +47,9 @@ typedef struct {
   void *whole; /* what free wants */
 } Block;
 
+#define NUMBERS 256 /* token ids that are known by their objects */
+#define SLOTS 512
+#define SLOT(object) ((uintptr_t)(object) / 32 % SLOTS)
 #define WORKS 8 /* a large batch is shared among so many gradients, whatever the number of threads */
 
 typedef struct {
@@ -58,6 +61,10 @@ typedef struct {
   int threads;
   int position; /* of the next token that `step` reads */
   int busy;     /* a call works on it without the GIL */
+  /* Python keeps one object for each small whole number. To know one again by its address is quicker
+   * than to ask for its value; where `guesses` is wrong, asking is still right. */
+  PyObject *numbers[NUMBERS];
+  uint8_t guesses[SLOTS];
   Block model, cache, works[WORKS];
 } Model;
 
@@ -114,6 +121,13 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   if (!self) return NULL;
   self->kernel = kernel, self->config = c, self->threads = threads;
   self->beta1 = beta1, self->beta2 = beta2, self->eps = eps;
+  for (int id = 0; id < c.vocab_size && id < NUMBERS; id++) {
+    if (!(self->numbers[id] = PyLong_FromLong(id))) {
+      Py_DECREF(self);
+      return NULL;
+    }
+    self->guesses[SLOT(self->numbers[id])] = (uint8_t)id;
+  }
   if (allocate(&self->model, kernel->model_bytes(&c)) < 0 || work(self, 1) < 0) {
     Py_DECREF(self);
     return NULL;
@@ -124,6 +138,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static void model_dealloc(PyObject *object) {
   Model *self = (Model *)object;
   PyTypeObject *type = Py_TYPE(object);
+  for (int id = 0; id < NUMBERS; id++) Py_XDECREF(self->numbers[id]);
   free(self->model.whole);
   free(self->cache.whole);
   for (int i = 0; i < WORKS; i++) free(self->works[i].whole);
@@ -173,7 +188,17 @@ static int refuse(void) {
   return -1;
 }
 
-static int read_document(const Config *c, Batches *b, PyObject *tokens, PyObject *weights) {
+static long token_of(const Model *self, PyObject *object) {
+  const int guess = self->guesses[SLOT(object)];
+  if (self->numbers[guess] == object) return guess;
+  Py_INCREF(object); /* it may run code that changes the list */
+  const long token = PyLong_AsLong(object);
+  Py_DECREF(object);
+  return token;
+}
+
+static int read_document(const Model *self, Batches *b, PyObject *tokens, PyObject *weights) {
+  const Config *c = &self->config;
   int result = -1;
   PyObject *list = as_list(tokens), *numbers = NULL;
   if (!list) return -1;
@@ -187,10 +212,9 @@ static int read_document(const Config *c, Batches *b, PyObject *tokens, PyObject
       grow(&b->docs, &b->room_docs, b->n_docs + 1, sizeof *b->docs) < 0)
     goto done;
   for (Py_ssize_t i = 0; i < length; i++) {
-    PyObject *object = item(list, i);
+    PyObject *object = PyList_GetItem(list, i);
     if (!object) goto done;
-    const long token = PyLong_AsLong(object);
-    Py_DECREF(object);
+    const long token = token_of(self, object);
     if (token == -1 && PyErr_Occurred()) goto done;
     if (token < 0 || token >= c->vocab_size) {
       refuse();
@@ -224,7 +248,7 @@ done:
   return result;
 }
 
-static int read_batch(const Config *c, Batches *b, PyObject *batch, PyObject *weights) {
+static int read_batch(const Model *self, Batches *b, PyObject *batch, PyObject *weights) {
   int result = -1;
   PyObject *list = as_list(batch), *rows = NULL;
   if (!list) return -1;
@@ -235,7 +259,7 @@ static int read_batch(const Config *c, Batches *b, PyObject *batch, PyObject *we
   }
   for (Py_ssize_t i = 0; i < PyList_Size(list); i++) {
     PyObject *tokens = item(list, i), *row = rows ? item(rows, i) : NULL;
-    const int read = !tokens || (rows && !row) ? -1 : read_document(c, b, tokens, row);
+    const int read = !tokens || (rows && !row) ? -1 : read_document(self, b, tokens, row);
     Py_XDECREF(tokens);
     Py_XDECREF(row);
     if (read < 0) goto done;
@@ -477,7 +501,7 @@ static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
     int read = batch && lr && (w || !weights) ? 0 : -1;
     if (!read) rate[i] = PyFloat_AsDouble(lr), read = PyErr_Occurred() ? -1 : 0;
     if (!read && rate[i] - rate[i] != 0) read = refuse();
-    if (!read) read = read_batch(&self->config, &b, batch, w ? w : Py_None);
+    if (!read) read = read_batch(self, &b, batch, w ? w : Py_None);
     Py_XDECREF(batch), Py_XDECREF(lr), Py_XDECREF(w);
     if (read < 0) goto done;
   }
@@ -597,7 +621,7 @@ static PyObject *measure(Model *self, PyObject *batch, PyObject *weights, PyObje
     if (out) PyBuffer_Release(&flat);
     return NULL;
   }
-  if (read_batch(&self->config, &b, batch, weights) == 0) {
+  if (read_batch(self, &b, batch, weights) == 0) {
     settle(&b);
     Away away;
     Team team = {.model = self, .away = &away, .shares = shares_of(tokens_of(b.docs, b.n_docs))};
@@ -654,11 +678,17 @@ static PyObject *step(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_RETURN_NONE;
 }
 
-static int append_names(PyObject *names, const int32_t *tokens, const int32_t *lengths, int count, int stride) {
-  for (int i = 0; i < count; i++, tokens += stride) {
+static PyObject *number(const Model *self, int32_t token) { /* a new reference */
+  if (token >= NUMBERS) return PyLong_FromLong(token);
+  Py_INCREF(self->numbers[token]);
+  return self->numbers[token];
+}
+
+static int append_names(const Model *self, PyObject *names, const int32_t *tokens, const int32_t *lengths, int count) {
+  for (int i = 0; i < count; i++, tokens += self->config.block_size) {
     PyObject *name = PyList_New(lengths[i]);
     for (int j = 0; name && j < lengths[i]; j++) {
-      PyObject *token = PyLong_FromLong(tokens[j]);
+      PyObject *token = number(self, tokens[j]);
       if (!token || PyList_SetItem(name, j, token) < 0) Py_CLEAR(name);
     }
     const int failed = !name || PyList_Append(names, name) < 0;
@@ -701,8 +731,10 @@ static PyObject *sample(Model *self, PyObject *args) {
     self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, (uint64_t)done, some,
                          tokens, lengths);
     return_to_python(self, &away);
-    if (append_names(result, tokens, lengths, some, c->block_size) < 0 || PyErr_CheckSignals() < 0)
-      Py_CLEAR(result);
+    const int collects = PyGC_Disable(); /* whole numbers make no cycles: nothing to look for */
+    const int failed = append_names(self, result, tokens, lengths, some) < 0;
+    if (collects) PyGC_Enable();
+    if (failed || PyErr_CheckSignals() < 0) Py_CLEAR(result);
   }
   self->position = 0; /* the cache has been used */
   self->busy = 0;

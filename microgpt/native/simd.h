@@ -122,29 +122,48 @@ INLINE V quick_root(V x) { return root(x); }
 #endif
 
 /* ---- Across lanes ---------------------------------------------------------------------------- */
-/* SWAPn trades each lane with the one n further (lane ^ n); ZIP interleaves two vectors. */
+/* SWAPn trades each lane with the one n further (lane ^ n). Of two vectors, ZIP interleaves the low or
+ * the high halves of each 16 bytes, and PICK joins the even or the odd ones of their 16 bytes. */
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #if LANES == 16
 #define SWAP1(x) SHUFFLE(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
 #define SWAP2(x) SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
 #define SWAP4(x) SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
 #define SWAP8(x) SHUFFLE(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
-#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define ZIP_HIGH(a, b) SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define PICK_EVEN(a, b) SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define PICK_ODD(a, b) SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
 #elif LANES == 8
 #define SWAP1(x) SHUFFLE(x, x, 1, 0, 3, 2, 5, 4, 7, 6)
 #define SWAP2(x) SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5)
 #define SWAP4(x) SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3)
 #define SWAP8(x) x
-#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define ZIP_HIGH(a, b) SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#if REAL_BYTES == 4
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define PICK_EVEN(a, b) SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define PICK_ODD(a, b) SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
+#else
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#define PICK_EVEN(a, b) SHUFFLE(a, b, 0, 1, 4, 5, 8, 9, 12, 13)
+#define PICK_ODD(a, b) SHUFFLE(a, b, 2, 3, 6, 7, 10, 11, 14, 15)
+#endif
 #elif LANES == 4
 #define SWAP1(x) SHUFFLE(x, x, 1, 0, 3, 2)
 #define SWAP2(x) SHUFFLE(x, x, 2, 3, 0, 1)
 #define SWAP4(x) x
 #define SWAP8(x) x
+#if REAL_BYTES == 4
 #define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
+#else
+#define ZIP_LOW(a, b) SHUFFLE(a, b, 0, 4, 2, 6)
+#define ZIP_HIGH(a, b) SHUFFLE(a, b, 1, 5, 3, 7)
+#define PICK_EVEN(a, b) SHUFFLE(a, b, 0, 1, 4, 5)
+#define PICK_ODD(a, b) SHUFFLE(a, b, 2, 3, 6, 7)
+#endif
 #else
 #define SWAP1(x) SHUFFLE(x, x, 1, 0)
 #define SWAP2(x) x
@@ -171,17 +190,19 @@ INLINE V max_of(V x) {
   return x;
 }
 
-/* Rows become columns: zipping row i with row i + LANES / 2 brings the rows' bits of the index round
- * to the lanes, one bit a round. */
-INLINE void transpose(V rows[LANES]) {
-  V zipped[LANES];
-  UNROLL for (int n = 1; n < LANES; n *= 2) {
-    UNROLL for (int i = 0; i < LANES / 2; i++) {
-      zipped[2 * i] = ZIP_LOW(rows[i], rows[i + LANES / 2]);
-      zipped[2 * i + 1] = ZIP_HIGH(rows[i], rows[i + LANES / 2]);
-    }
-    UNROLL for (int i = 0; i < LANES; i++) rows[i] = zipped[i];
+/* Rows become columns: each round trades a bit of the rows' numbers for one of the lanes' numbers,
+ * first those inside of 16 bytes, then those that count the 16 bytes. */
+#define TRADE(n, low, high)                                                            \
+  UNROLL for (int k = 0; k < LANES; k += 2 * n) UNROLL for (int i = k; i < k + n; i++) { \
+    V a = rows[i], b = rows[i + n];                                                    \
+    rows[i] = low(a, b), rows[i + n] = high(a, b);                                     \
   }
+INLINE void transpose(V rows[LANES]) {
+  enum { BLOCK = 16 / REAL_BYTES };
+  UNROLL for (int n = BLOCK / 2; n > 0; n /= 2) TRADE(n, ZIP_LOW, ZIP_HIGH)
+#if VECTOR_BYTES > 16
+  UNROLL for (int n = BLOCK; n < LANES; n *= 2) TRADE(n, PICK_EVEN, PICK_ODD)
+#endif
 }
 
 /* ---- exp and log ----------------------------------------------------------------------------- */
