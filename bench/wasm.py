@@ -73,7 +73,11 @@ def chromium() -> Iterator[Evaluate]:
         }"""
         flat = np.concatenate([STATE[name].ravel() for name, _ in CONFIG.shapes()])
         page.evaluate(made, [vars(CONFIG), flat.tolist()])
-        yield lambda expression, given=None: page.evaluate(f"(given) => {expression}", given)
+
+        def evaluate(expression: str, given: Any) -> Any:
+            return page.evaluate(f"(given) => {expression}", given)
+
+        yield evaluate
         browser.close()
         server.shutdown()
 
