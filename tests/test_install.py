@@ -40,8 +40,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (archive,) = source.glob("dist/*.tar.gz")
     venv.create(environment)
     python = environment / "bin" / "python"
-    # What the package needs lies where the tests find it. An editable microgpt is not seen there: it
-    # is found through a file that its own environment alone reads.
+    # What the package needs lies where the tests find it. An editable microgpt is not seen there:
+    # it is found through a file that its own environment alone reads.
     place = sysconfig.get_path("purelib", vars={"base": str(environment)})
     (Path(place) / "tests.pth").write_text(sysconfig.get_path("purelib"), "utf-8")
     run(
