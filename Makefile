@@ -35,12 +35,19 @@ docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/picture.py docs/names.svg
 	$(BIN)/python scripts/lab_pictures.py docs/lab
 
+WASM := microgpt/lab/static/kernel.wasm
+wasm:  ## compile the kernel for browsers: microgpt/lab/static/kernel.wasm
+	@scripts/packages.sh $(SYSTEM_WASM)
+	clang --target=wasm32 -std=gnu11 -Os -msimd128 -mbulk-memory -ffp-contract=off -ffreestanding -nostdlib \
+	  -Wall -Wextra -DREAL_BYTES=4 -Wl,--no-entry,--stack-first,--strip-debug microgpt/native/browser.c -o $(WASM)
+
 clean:  ## remove all that was made here
 	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc
 
 # What a virtual environment and a C extension need of the system, and what the tests use of it.
 SYSTEM := python3-venv python3-dev gcc
 SYSTEM_TESTS := git chromium
+SYSTEM_WASM := clang lld
 # The console: an assembler, and emulator cores (fast, and true to the dot).
 SYSTEM_ROM := cc65 libretro-bsnes-mercury-performance libretro-bsnes-mercury-accuracy
 
@@ -56,7 +63,7 @@ $(BIN)/.ready: $(BIN)/python pyproject.toml setup.py
 
 # Each of these installs all that .ready would: the C engine is built once.
 $(BIN)/.ready-to-test: $(BIN)/python pyproject.toml setup.py
-	@scripts/packages.sh $(SYSTEM_TESTS) $(SYSTEM_ROM)
+	@scripts/packages.sh $(SYSTEM_TESTS) $(SYSTEM_WASM) $(SYSTEM_ROM)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
 	  $(if $(filter 1,$(TORCH)),torch==2.13.0)
 	$(if $(filter 1,$(SNES9X)),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps stable-retro==1.0.1)
@@ -69,4 +76,4 @@ $(BIN)/.ready-to-build: $(BIN)/python pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[console]'
 	@touch $@ $(BIN)/.ready
 
-.PHONY: help names rom test bench docs clean
+.PHONY: help names rom test bench docs wasm clean

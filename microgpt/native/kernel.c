@@ -73,7 +73,7 @@ INLINE size take(size *end, size count) { /* reserve `count` reals, to whole lin
   return at;
 }
 
-INLINE Sizes sizes(const Config c) {
+COPIED Sizes sizes(const Config c) {
   Sizes s = {.n_layer = c.n_layer, .n_embd = c.n_embd, .n_head = c.n_head,
              .block_size = c.block_size, .vocab_size = c.vocab_size};
   int head_dim = c.n_embd / c.n_head;
@@ -133,7 +133,7 @@ INLINE Sizes sizes(const Config c) {
  * model, which the compiler then knows. (Not for float64, which is there to be exact.) */
 #define PUBLISHED ((Config){.n_layer = 1, .n_embd = 16, .n_head = 4, .block_size = 16, .vocab_size = 27})
 INLINE int is_published(const Config *c) {
-  return REAL_BYTES == 4 && c->n_layer == PUBLISHED.n_layer && c->n_embd == PUBLISHED.n_embd &&
+  return SPECIAL && REAL_BYTES == 4 && c->n_layer == PUBLISHED.n_layer && c->n_embd == PUBLISHED.n_embd &&
          c->n_head == PUBLISHED.n_head && c->block_size == PUBLISHED.block_size &&
          c->vocab_size == PUBLISHED.vocab_size;
 }
@@ -215,7 +215,7 @@ INLINE void panel(const int lines, int T, Rows y, Rows x, Rows w, int depth, Fin
 }
 
 /* y (T, width) = x (T, depth) w (depth, width); `other` is laid out like y. */
-INLINE void product(Rows y, Rows x, Rows w, int T, int depth, int width, Finish finish,
+COPIED void product(Rows y, Rows x, Rows w, int T, int depth, int width, Finish finish,
                     const real *other) {
   int j = 0;
 #define FROM_J rows(y.at + j, y.stride), x, rows(w.at + j, w.stride), depth, finish, other + j
@@ -429,7 +429,7 @@ INLINE V adam(const Sizes s, real *at, V g, const Adam *a, int number) {
   const real tiny = REAL_BYTES == 4 ? (real)1e-30 : 0; /* the estimate of 1 / sqrt(0) is infinite */
   V fresh_m = g, fresh_v = g;
   if (REAL_BYTES == 8) fresh_m = a->fresh1 * g, fresh_v = a->fresh2 * g;
-  V m = a->beta1 * load(at + s.params) + fresh_m;
+  V m = flush(a->beta1 * load(at + s.params) + fresh_m);
   V v = a->beta2 * load(at + 2 * s.params) + (fresh_v * g + tiny);
   V d = (number % 2 ? root(v) : quick_root(v)) + a->eps;
   V p = load(at) - a->rate * m * reciprocal(d);
@@ -458,7 +458,7 @@ typedef struct {
 } Learner;
 
 /* y = w x: dw[o][i] = sum over tokens of dy[t][o] x[t][i], in tiles that stay in registers. */
-INLINE void learn(const Sizes s, Learner to, size w, int outputs, int inputs, Rows dy, Rows x, int T) {
+COPIED void learn(const Sizes s, Learner to, size w, int outputs, int inputs, Rows dy, Rows x, int T) {
   enum { WIDE = LANES < 8 ? 8 / LANES : 1 }; /* sums enough to keep the multipliers busy */
   for (int o = 0; o < outputs; o += LANES)
     for (int i = 0; i < inputs; i += WIDE * LANES) {

@@ -46,6 +46,15 @@ typedef uint64_t bits;
 #define LANES (VECTOR_BYTES / REAL_BYTES) /* reals in a vector */
 #define LINE (64 / REAL_BYTES)            /* reals in a cache line; rows are padded to whole lines */
 #define INLINE static inline __attribute__((always_inline))
+/* What is compiled anew wherever it is called, for then the compiler knows sizes: but in WebAssembly,
+ * which a page has to fetch, it is one function for any sizes. */
+#if defined(__wasm__)
+#define SPECIAL 0
+#define COPIED static __attribute__((noinline))
+#else
+#define SPECIAL 1
+#define COPIED INLINE
+#endif
 #if defined(__SANITIZE_ADDRESS__) /* checks in every copy of a loop would take minutes to compile */
 #define UNROLL
 #define UNROLL4
@@ -75,11 +84,11 @@ INLINE V root(V x) { return (V)vsqrtq_f32((float32x4_t)x); }
 #elif defined(__ARM_NEON)
 INLINE V max(V a, V b) { return (V)vmaxq_f64((float64x2_t)a, (float64x2_t)b); }
 INLINE V root(V x) { return (V)vsqrtq_f64((float64x2_t)x); }
-#elif defined(__wasm_simd128__) && REAL_BYTES == 4
-INLINE V max(V a, V b) { return (V)wasm_f32x4_pmax((v128_t)a, (v128_t)b); }
+#elif defined(__wasm_simd128__) && REAL_BYTES == 4 /* pmax keeps a NaN in the first, x86 in the second */
+INLINE V max(V a, V b) { return (V)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
 INLINE V root(V x) { return (V)wasm_f32x4_sqrt((v128_t)x); }
 #elif defined(__wasm_simd128__)
-INLINE V max(V a, V b) { return (V)wasm_f64x2_pmax((v128_t)a, (v128_t)b); }
+INLINE V max(V a, V b) { return (V)wasm_f64x2_pmax((v128_t)b, (v128_t)a); }
 INLINE V root(V x) { return (V)wasm_f64x2_sqrt((v128_t)x); }
 #else
 INLINE V max(V a, V b) {
@@ -273,4 +282,14 @@ INLINE void restore_denormals(uint64_t before) {
   (void)before;
 #endif
 }
+
+/* Where there is no such mode, as in WebAssembly, what is kept from step to step is cleared by hand. */
+#if defined(__SSE2__) || defined(__aarch64__)
+INLINE V flush(V x) { return x; }
+#else
+INLINE V flush(V x) {
+  const integer exponent = REAL_BYTES == 4 ? (integer)0x7f800000 : (integer)0x7ff0000000000000;
+  return keep(x, ((I)x & exponent) != 0);
+}
+#endif
 #endif
