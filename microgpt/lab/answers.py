@@ -16,6 +16,7 @@ from microgpt.xray import zoom
 MOST_NAMES = 100
 WARM = 3  # rounds of a turn
 MEASURED = 0.3  # seconds that engines are watched to tell how fast they are
+DIGITS = 7  # of a trace's numbers: as many as the weights have
 LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "document": zoom.document,
     "operations": zoom.operations,
@@ -45,6 +46,7 @@ class Answers:
         """
         questions: dict[str, Callable[..., Any]] = {
             "model": self.describe,
+            "host": host,
             "next": self.next,
             "names": self.names,
             "trace": self.trace,
@@ -69,7 +71,6 @@ class Answers:
             "vocabulary": self.model.tokenizer.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
-            "engines": engines.trainable(),
             "steps": record.get("step"),
             "documents": record.get("step", 0) * settings.get("batch", 1),
             "source": source,
@@ -101,8 +102,7 @@ class Answers:
     def trace(self, text: str) -> dict[str, Any]:
         """Return what gpt.py did, statement by statement, to find the loss of a name."""
         self._ids(text)
-        trace = xray.record(text, self.model.checkpoint, until="loss")
-        return trace.to_dict(["params"], digits=None)
+        return pack(xray.record(text, self.model.checkpoint, until="loss"))
 
     def backward(self, text: str, look: str, **place: int) -> dict[str, Any]:
         """Return a piece of the Value graph of a name's loss; see xray.zoom for the pieces."""
@@ -179,6 +179,16 @@ class Answers:
                 f"the model can see {self.model.config.block_size}"
             )
         return self.model.tokenizer.ids(text)
+
+
+def host() -> dict[str, Any]:
+    """Return what can be done here, on this machine: the engines that can train."""
+    return {"engines": engines.trainable()}
+
+
+def pack(trace: xray.Trace) -> dict[str, Any]:
+    """Return a trace as the page reads it, with the parameters that it began with."""
+    return trace.to_dict(["params"], DIGITS)
 
 
 def order(example: str) -> dict[str, Any]:
