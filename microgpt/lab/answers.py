@@ -9,6 +9,7 @@ import numpy as np
 
 from microgpt import engines, gpt, xray
 from microgpt.engines.base import Engine
+from microgpt.engines.fixed import FixedEngine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
 from microgpt.xray import zoom
@@ -16,6 +17,7 @@ from microgpt.xray import zoom
 MOST_NAMES = 100
 WARM = 3  # rounds of a turn
 MEASURED = 0.3  # seconds that engines are watched to tell how fast they are
+DIGITS = 7  # of a trace's numbers: as many as the weights have
 LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "document": zoom.document,
     "operations": zoom.operations,
@@ -45,12 +47,14 @@ class Answers:
         """
         questions: dict[str, Callable[..., Any]] = {
             "model": self.describe,
+            "host": host,
             "next": self.next,
             "names": self.names,
             "trace": self.trace,
             "backward": self.backward,
             "order": order,
             "engines": self.engines,
+            "fixed": self.fixed,
         }
         if name not in questions:
             raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
@@ -69,7 +73,6 @@ class Answers:
             "vocabulary": self.model.tokenizer.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
-            "engines": engines.trainable(),
             "steps": record.get("step"),
             "documents": record.get("step", 0) * settings.get("batch", 1),
             "source": source,
@@ -101,8 +104,7 @@ class Answers:
     def trace(self, text: str) -> dict[str, Any]:
         """Return what gpt.py did, statement by statement, to find the loss of a name."""
         self._ids(text)
-        trace = xray.record(text, self.model.checkpoint, until="loss")
-        return trace.to_dict(["params"], digits=None)
+        return pack(xray.record(text, self.model.checkpoint, until="loss"))
 
     def backward(self, text: str, look: str, **place: int) -> dict[str, Any]:
         """Return a piece of the Value graph of a name's loss; see xray.zoom for the pieces."""
@@ -122,23 +124,27 @@ class Answers:
             except ValueError:
                 continue  # it is there, but for other models
         seconds = _time(made, tokens[:-1])
-        told = []
-        for name, engine in made.items():
-            logits = np.asarray(engine.inspect(tokens[:-1])["logits"], dtype=float)
-            surprises = [
-                -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
-                for row, token in zip(logits.tolist(), tokens[1:], strict=True)
-            ]
-            told.append(
-                {
-                    "name": name,
-                    "what": engines.ENGINES[name][2],
-                    "logits": logits.tolist(),
-                    "loss": sum(surprises) / len(surprises),
-                    "microseconds": 1e6 * seconds[name],
-                }
-            )
-        return told
+        return [
+            {
+                "name": name,
+                "what": engines.ENGINES[name][2],
+                "microseconds": 1e6 * seconds[name],
+                **_read(engine, tokens),
+            }
+            for name, engine in made.items()
+        ]
+
+    def fixed(self, text: str, m: int, n: int) -> dict[str, Any]:
+        """Return what the integer engine makes of a name in Qm.n: logits, loss, results clamped."""
+        self._ids(text)
+        if type(m) is not int or type(n) is not int:
+            raise ValueError(f"m is {m!r} and n is {n!r}; they must be whole numbers, 1 or more")
+        tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
+        try:
+            engine = FixedEngine(self.model.config, self.model.checkpoint.state, m=m, n=n)
+        except ValueError as error:  # that is an answer too: so few bits, or so many, will not do
+            return {"refused": str(error)}
+        return _read(engine, tokens) | {"saturations": engine.saturations}
 
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
@@ -181,6 +187,16 @@ class Answers:
         return self.model.tokenizer.ids(text)
 
 
+def host() -> dict[str, Any]:
+    """Return what can be done here, on this machine: the engines that can train."""
+    return {"engines": engines.trainable()}
+
+
+def pack(trace: xray.Trace) -> dict[str, Any]:
+    """Return a trace as the page reads it, with the parameters that it began with."""
+    return trace.to_dict(["params"], DIGITS)
+
+
 def order(example: str) -> dict[str, Any]:
     """Return a few lines of Values, their graph, and the turns that backward() took.
 
@@ -214,6 +230,16 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
     except (IndexError, KeyError):
         pass
     raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
+
+
+def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:
+    """Return an engine's logits after each token of a document, and its loss (nats/token)."""
+    logits = np.asarray(engine.inspect(tokens[:-1])["logits"], dtype=float).tolist()
+    surprises = [
+        -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
+        for row, token in zip(logits, tokens[1:], strict=True)
+    ]
+    return {"logits": logits, "loss": sum(surprises) / len(surprises)}
 
 
 def _time(made: dict[str, Engine], tokens: list[int]) -> dict[str, float]:

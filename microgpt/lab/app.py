@@ -13,8 +13,8 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def create(model: Path, token: str, port: int) -> Starlette:
         ValueError: the model cannot be used.
     """
     answers, runs = Answers(Model.load(model)), dict[str, asyncio.subprocess.Process]()
+    measured: list[str] = []  # the events of a run that is the same for whoever starts it
     lock = threading.Lock()  # an engine holds one context at a time
 
     def answer(name: str, question: dict[str, Any]) -> Any:
@@ -69,6 +70,8 @@ def create(model: Path, token: str, port: int) -> Starlette:
             raise ValueError(f"{WORKERS} runs are under way; end one by closing its tab")
         run = secrets.token_urlsafe(8)
         events = _events(runs, run, model, question)
+        if question["kind"] == "bits":
+            events = _once(events, measured)
         return StreamingResponse(events, media_type="text/event-stream")
 
     async def command(request: Request) -> Response:
@@ -80,8 +83,13 @@ def create(model: Path, token: str, port: int) -> Starlette:
             await process.stdin.drain()
         return JSONResponse({})
 
+    async def nothing(request: Request) -> Response:
+        return JSONResponse([])
+
+    ours = [] if model == MODEL else [Route("/recorded.json", nothing)]  # it tells of that model
     app = Starlette(
         routes=[
+            *ours,
             Route("/api/ask/{name}", ask, methods=["POST"]),
             Route("/api/run/{kind}", start, methods=["POST"]),
             Route("/api/command/{run}", command, methods=["POST"]),
@@ -152,7 +160,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 async def _events(
     runs: dict[str, asyncio.subprocess.Process], run: str, model: Path, question: dict[str, Any]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Start a worker, pass on its lines as events, and end it when nobody reads any more.
 
     A line is read when the last one has been sent, so a slow reader slows the worker down and
@@ -180,6 +188,21 @@ async def _events(
         with suppress(ProcessLookupError):
             process.kill()
         await asyncio.shield(process.wait())
+
+
+async def _once(events: AsyncGenerator[str], kept: list[str]) -> AsyncGenerator[str]:
+    """Pass on the events of a run and keep them, or those kept of one that came to its end."""
+    if kept:
+        for event in kept:
+            yield event
+        return
+    heard = []
+    async with aclosing(events):
+        async for event in events:
+            heard.append(event)
+            yield event
+    if '"done"' in heard[-1]:
+        kept[:] = heard
 
 
 def serve(model: str | None, port: int, show: Callable[[str], None], browse: bool) -> None:

@@ -9,7 +9,7 @@ import re
 from importlib.resources import files
 from typing import Any, Literal
 
-from microgpt.lab.answers import look_at, order
+from microgpt.lab.answers import look_at, order, pack
 from microgpt.xray import Trace
 
 STATIC = files("microgpt.lab") / "static"
@@ -79,7 +79,7 @@ def answer(trace: Trace, name: str, question: dict[str, Any]) -> Any:
     if question.get("text", trace.document) != trace.document:
         raise ValueError(f"this is the trace of {trace.document!r}; record another name to see it")
     if name == "trace":
-        return trace.to_dict(["params"], digits=None)
+        return pack(trace)
     return look_at(trace, **{key: value for key, value in question.items() if key != "text"})
 
 

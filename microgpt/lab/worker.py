@@ -22,6 +22,8 @@ import numpy as np
 from microgpt import dataset, gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
+from microgpt.engines.fixed import FixedEngine
+from microgpt.model import Model
 from microgpt.training import Run, Settings
 from microgpt.xray.recorder import load
 
@@ -29,6 +31,8 @@ FRAME = 0.03  # seconds between two events: more often, no eye can tell
 SHOWN = 0.2  # seconds between two looks inside, at least
 SHARE = 5  # and this many times what a look costs, so that looking slows learning little
 STEPS = 100  # of gpt.py and its edited copy, side by side
+HELD_OUT = 0.05  # of the names, where the model's record says nothing
+NAMES = 200  # held out, that each Qm.n is measured on
 LIMIT = 60  # seconds that edited code may take
 MEMORY = 4 * 2**30  # bytes of address space that it may have
 Emit = Callable[[dict[str, Any]], None]
@@ -82,7 +86,7 @@ def main() -> None:
     controls = Controls()
     threading.Thread(target=controls.listen, daemon=True).start()
     try:
-        work = {"training": train, "edit": edit}[question.pop("kind")]
+        work = {"training": train, "edit": edit, "bits": bits}[question.pop("kind")]
         work(question, controls, emit)
     except KeyError as error:
         emit({"error": f"there is no run of the kind {error}"})
@@ -171,6 +175,50 @@ def edit(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     for step in range(STEPS):
         emit({"step": step + 1, "pair": [next(learner) for learner in learners]})
     emit({"names": [next(learner) for learner in learners], "done": True})
+
+
+def bits(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+    """Measure every Qm.n of the integer engine on names held out: how many bits does it need?
+
+    A width can be divided in many ways. `choosing` tells the best of them: the loss on other names
+    than those that `loss` is of.
+    """
+    model = Model.load(sys.argv[1])
+    settings = model.training.get("settings", {})
+    parts = dataset.split(dataset.load("world").documents, settings.get("val") or HELD_OUT)
+    known = set(model.tokenizer.vocabulary)
+    val, test = (
+        [t for t in part if known.issuperset(t)][:NAMES] for part in (parts.val, parts.test)
+    )
+    if not (val and test):
+        raise ValueError("the names held out are in letters that the model does not know")
+    choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
+    emit(
+        {
+            "names": len(test),
+            "unseen": bool(settings.get("val")),
+            "float": sum(model.score(text).loss for text in test) / len(test),
+            "uniform": math.log(model.config.vocab_size),
+        }
+    )
+    for width in range(2, 17):
+        for n in range(1, width):
+            m = width - n
+            try:
+                engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
+            except ValueError:  # sums of its products could leave 32 bits
+                continue
+            loss, saturations = engine.loss(reported), engine.saturations
+            emit(
+                {
+                    "m": m,
+                    "n": n,
+                    "loss": loss,
+                    "saturations": saturations,
+                    "choosing": engine.loss(choosing),
+                }
+            )
+    emit({"done": True})
 
 
 def learn(module: ModuleType, documents: list[str], alphabet: str) -> Iterator[Any]:

@@ -68,9 +68,9 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             yield json.loads(line[len(b"data: ") :])
 
 
-def start() -> Lab:
+def start(*model: str) -> Lab:
     process = subprocess.Popen(
-        [*LAB, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
+        [*LAB, *model, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     for line in process.stdout:

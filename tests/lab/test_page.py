@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import microgpt
-from microgpt import engines, xray
+from microgpt import dataset, engines, xray
 from microgpt.engines.base import Array
-from microgpt.lab import notebook
+from microgpt.engines.fixed import FixedEngine
+from microgpt.lab import notebook, worker
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, start, stop
@@ -76,10 +77,8 @@ def test_light_and_dark(show: Open) -> None:
 @pytest.mark.parametrize("text", ["", "ma", "chr"])
 def test_the_bars_are_the_engines_probabilities(show: Open, model: Model, text: str) -> None:
     page = show()
-    with page.expect_response(lambda r: r.url.endswith("/next")):
-        page.get_by_label("The beginning of a name").fill(text)
-    with page.expect_response(lambda r: r.url.endswith("/next")):
-        page.get_by_label("Top-k").fill("4")
+    page.get_by_label("The beginning of a name").fill(text)
+    page.get_by_label("Top-k").fill("4")
     expect(page.locator(".bar.out")).to_have_count(23)
     model.engine.reset()
     for token in [26, *model.tokenizer.ids(text)]:
@@ -251,7 +250,6 @@ def test_training(show: Open, lab: Lab) -> None:
 
 
 def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
-    from microgpt import dataset
     from microgpt.training import Run, Settings
 
     page = show("training?steps=12&val=0&seed=44")
@@ -277,6 +275,37 @@ def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
         assert close(numbers(rows.nth(i).locator(".logit")), logits)
         (loss,) = numbers(rows.nth(i).locator(".its-loss"))
         assert close(loss, Model(model.checkpoint, name).score("kai").loss)
+
+
+def test_the_dial_of_bits(show: Open, model: Model) -> None:
+    page = show("engines?text=kai&m=3&n=2")
+    of = page.locator(".held-out")
+    of.wait_for(timeout=60_000)  # those of fewer bits are measured first
+
+    def held_out(m: int, n: int) -> tuple[float, int]:
+        engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
+        names = dataset.split(dataset.load("world").documents, 0.05).test[: worker.NAMES]
+        return engine.loss([model.tokenizer.encode(name) for name in names]), engine.saturations
+
+    loss, clamped = held_out(3, 2)
+    assert close(numbers(of), loss)
+    assert numbers(page.locator(".clamped")) == [clamped]
+    engine = FixedEngine(model.config, model.checkpoint.state, m=3, n=2)
+    row = page.locator(".engine", has_text="fixed in Q3.2")
+    logits = engine.inspect(model.tokenizer.encode("kai")[:-1])["logits"][0]
+    assert close(numbers(row.locator(".logit")), logits)
+    page.get_by_label("m, before the point").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".bits .headline")).to_contain_text("Q2.2")
+    assert close(numbers(of), held_out(2, 2)[0])
+    assert "m=2&n=2" in page.url
+    page.locator(".split").first.click()
+    expect(page.locator(".bits .headline")).to_contain_text("Q1.1")
+    page.get_by_label("n, behind it").press("End")
+    expect(page.locator(".bits .headline")).to_contain_text("Q1.15 16 bits")
+    expect(page.locator(".refused")).to_contain_text("sums of products hold")
+    page.get_by_label("m, before the point").press("End")
+    expect(page.locator(".bits .headline")).to_contain_text("Q15.1 16 bits")  # 16 at most
 
 
 # ---- Edit ----------------------------------------------------------------------------------------

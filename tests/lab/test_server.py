@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgpt import dataset
+from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
 from microgpt.lab.app import MODEL, MOST
 from microgpt.lab.worker import plane
@@ -118,10 +119,22 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 
 
 @given(
-    name=st.sampled_from(["model", "next", "names", "trace", "backward", "order"]),
+    name=st.sampled_from(["model", "next", "names", "trace", "backward", "order", "fixed"]),
     question=st.dictionaries(
         st.sampled_from(
-            ["text", "prefix", "count", "seed", "temperature", "top_k", "top_p", "look", "node"]
+            [
+                "text",
+                "prefix",
+                "count",
+                "seed",
+                "temperature",
+                "top_k",
+                "top_p",
+                "look",
+                "node",
+                "m",
+                "n",
+            ]
         ),
         scalars | st.sampled_from(["emma", "around", "turn"]),
     ),
@@ -229,6 +242,31 @@ def test_a_run_that_cannot_begin_says_why(lab: Lab, question: dict[str, Any], li
     with lab.send("POST", "/api/run/training", json.dumps(question).encode()) as response:
         heard = [*events(response)]
     assert line in heard[-1]["error"]
+
+
+@linux
+def test_bits_are_measured_once_on_names_that_were_held_out(lab: Lab, model: Model) -> None:
+    before = set(workers(lab))
+    with lab.send("POST", "/api/run/bits", b"{}") as response:
+        heard = [*events(response)]
+    _, about, *points, done = heard
+    assert done == {"done": True}
+    names = dataset.split(dataset.load("world").documents, 0.05).test[: about["names"]]
+    assert about["unseen"]  # a name's own hash holds it out, of this list and of the published
+    losses = [model.score(name).loss for name in names]
+    assert about["float"] == pytest.approx(np.mean(losses), abs=1e-6)
+    measured = {(p["m"], p["n"]): p for p in points}
+    assert {m + n for m, n in measured} == {*range(2, 17)}
+    assert (1, 15) not in measured  # its sums could leave 32 bits
+    for m, n in [(8, 8), (2, 3)]:
+        engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
+        loss = engine.loss([model.tokenizer.encode(name) for name in names])
+        assert measured[m, n]["loss"] == pytest.approx(loss)
+        assert measured[m, n]["saturations"] == engine.saturations
+        assert measured[m, n]["choosing"] != pytest.approx(loss)
+    with lab.send("POST", "/api/run/bits", b"{}") as response:
+        assert [*events(response)] == heard
+        assert set(workers(lab)) <= before
 
 
 @linux

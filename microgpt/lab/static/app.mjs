@@ -14,12 +14,13 @@
 
 /** @typedef {{render: (context: {model: Model, el: HTMLElement}) => (void | (() => void))}} View */
 
-/** @type {{id: string, title: string, load: () => Promise<{default: View}>}[]} */
+/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a start.
+ * @type {{id: string, title: string, waits?: boolean, load: () => Promise<{default: View}>}[]} */
 const SCREENS = [
   { id: "play", title: "Play", load: () => import("./play.mjs") },
   { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
-  { id: "training", title: "Training", load: () => import("./training.mjs") },
+  { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
   { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
@@ -35,6 +36,12 @@ function connect() {
   /** @type {Map<string, any>} */
   const values = new Map();
   const target = new EventTarget();
+  /** @param {string} name @param {object} question */
+  const key = (name, question) => JSON.stringify([name, question]);
+  /** @type {Promise<Map<string, any>>} what the first screens ask, answered beforehand */
+  const recorded = fetch("recorded.json").then((answer) => answer.json())
+    .then((rows) => new Map(rows.map((/** @type {[string, object, any]} */ [name, question, answer]) => [key(name, question), answer])),
+      () => new Map());
 
   /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
   async function post(path, body, signal) {
@@ -57,7 +64,8 @@ function connect() {
     },
     on: (event, heard) => target.addEventListener(event, heard),
     off: (event, heard) => target.removeEventListener(event, heard),
-    ask: async (name, question = {}) => (await post(`api/ask/${name}`, question)).json(),
+    ask: async (name, question = {}) => (await recorded).get(key(name, question))
+      ?? (await post(`api/ask/${name}`, question)).json(),
     command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
     async run(kind, question, heard, signal) {
       const { body } = await post(`api/run/${kind}`, question, signal);
@@ -92,7 +100,7 @@ async function show() {
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
   model.set("params", Object.fromEntries(new URLSearchParams(query)));
-  const view = (await screen.load()).default;
+  const [{ default: view }] = await Promise.all([screen.load(), screen.waits && host]);
   if (shown !== screen.id) return;  // another was chosen meanwhile
   leave?.();
   document.title = `${screen.title} · microgpt lab`;
@@ -161,9 +169,12 @@ model.on("change:params", () => {
   const query = new URLSearchParams(model.get("params"));
   if (shown && `${query}`) history.replaceState(null, "", `#${shown}?${query}`);
 });
+const host = model.ask("host").then((found) => model.set("host", found));
+host.catch(() => {});  // told below, once something is shown
 try {
   model.set("described", await model.ask("model"));
   await show();
+  await host;
 } catch (error) {
   const problem = document.createElement("p");
   problem.className = "problem";

@@ -137,7 +137,7 @@ function render({ model, el }) {
     const fan = Math.max(...around.children.map((/** @type {any} */ c) => Math.abs(c.flow ?? 0)), 1e-12);
     const same = new Map();
     for (const c of around.children) same.set(c.node, (same.get(c.node) ?? 0) + 1);
-    const parents = h("div", { class: "parents" }, h("h3", {}, "computed from it"),
+    const parents = h("div", { class: "parents" }, h("h2", {}, "computed from it"),
       ...around.parents.map((/** @type {any} */ p) => card(p, "parent", p.turn !== null && p.turn <= state.step)),
       around.more_parents > 0 && h("p", { class: "key" }, `and ${around.more_parents} more`),
       !around.parents.length && h("p", { class: "key" }, around.grad === 0 ? "nothing that the loss depends on" : "nothing: it is the loss"));
@@ -145,7 +145,7 @@ function render({ model, el }) {
       h("b", {}, short(around.name)), h("small", {}, OPS[around.op] ?? around.op),
       h("dl", {}, h("dt", {}, "data"), h("dd", { "data-x": around.data }, number(around.data, 4)), h("dt", {}, "grad"), h("dd", { "data-x": around.grad, class: "grad" }, number(around.grad, 4))),
       RULES[around.op] && h("small", {}, RULES[around.op]));
-    const children = h("div", { class: "children" }, h("h3", {}, "computed of these"),
+    const children = h("div", { class: "children" }, h("h2", {}, "computed of these"),
       around.children.length > 0 && h("p", { class: "columns", "aria-hidden": "true" }, h("span", {}, "Value"), h("span", {}, "data"), h("span", {}, "local grad"), h("span", {}, "flows in"), h("span", {}, "grad so far")),
       ...around.children.map((/** @type {any} */ c) => h("button", { type: "button", class: "child", "data-node": c.node, onclick: () => look(c.node) },
         h("b", {}, short(c.name)), h("span", {}, number(c.data)), h("span", { "data-local": c.local_grad }, number(c.local_grad)),

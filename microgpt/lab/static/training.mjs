@@ -11,7 +11,7 @@ const SPEEDS = [1, 3, 10, 30, 100, 300, null];  // steps a second; the last as f
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const params = model.get("params") ?? {};
-  const { engines } = model.get("described");
+  const { engines } = model.get("host");
   const wish = {
     data: params.data ?? "world", engine: engines.includes(params.engine) ? params.engine : engines[0], steps: Number(params.steps ?? 1000), batch: Number(params.batch ?? 1),
     lr: Number(params.lr ?? 0.01), seed: Number(params.seed ?? 42), val: Number(params.val ?? 0.05),
