@@ -593,7 +593,7 @@ INLINE void backward_with(const Sizes s, const real *model, real *work, int T, L
     }
   if (to.adam)
     for (size i = s.wte; i < s.lm_head; i += LANES)
-      adam(s, to.model + i, load(to.gradient + i), to.adam, 0);
+      adam(s, to.model + i, load(to.gradient + i), to.adam, (int)(i / LANES));
 }
 TWICE(backward, (const Config *c, const real *model, real *work, int T, Learner to),
       (c, model, work, T, to), backward_with(s, model, work, T, to))
@@ -667,7 +667,7 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
   int turn = 0; /* tiles are dealt out in turn */
   const Adam a = adam_of(step);
   for (size i = s.wte; i < s.lm_head; i += LANES)
-    if (turn++ % parts == part) adam(s, model + i, sum_at(works, count, i), &a, 0);
+    if (turn++ % parts == part) adam(s, model + i, sum_at(works, count, i), &a, (int)(i / LANES));
   for (int number = 0; number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
     for (int o = 0; o < w.outputs; o += LANES) {

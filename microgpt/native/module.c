@@ -215,9 +215,8 @@ static int read_document(const Model *self, Batches *b, PyObject *tokens, PyObje
     PyObject *object = PyList_GetItem(list, i);
     if (!object) goto done;
     const long token = token_of(self, object);
-    if (token == -1 && PyErr_Occurred()) goto done;
     if (token < 0 || token >= c->vocab_size) {
-      refuse();
+      if (token != -1 || !PyErr_Occurred()) refuse();
       goto done;
     }
     if (i <= n) b->tokens[b->n_tokens + i] = (int32_t)token;
@@ -499,7 +498,7 @@ static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   for (Py_ssize_t i = 0; i < n; i++) {
     PyObject *batch = item(batches, i), *lr = item(rates, i), *w = weights ? item(weights, i) : NULL;
     int read = batch && lr && (w || !weights) ? 0 : -1;
-    if (!read) rate[i] = PyFloat_AsDouble(lr), read = PyErr_Occurred() ? -1 : 0;
+    if (!read) rate[i] = PyFloat_AsDouble(lr), read = rate[i] == -1 && PyErr_Occurred() ? -1 : 0;
     if (!read && rate[i] - rate[i] != 0) read = refuse();
     if (!read) read = read_batch(self, &b, batch, w ? w : Py_None);
     Py_XDECREF(batch), Py_XDECREF(lr), Py_XDECREF(w);
