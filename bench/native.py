@@ -37,6 +37,8 @@ except ImportError:
 ROOT = Path(__file__).parent.parent
 LIST = Path(os.environ.get("MICROGPT_NAMES") or ROOT / "microgpt" / "data" / "names.txt")
 THREADS = sorted({1, len(os.sched_getaffinity(0))})  # PyTorch may have the better of both
+FLAGS = {"avx512": "-mfma -mavx512f -mavx512dq -mavx512bw -mavx512vl", "avx2": "-mavx2 -mfma"}
+KERNEL_FLAGS = "-std=gnu11 -O2 -fno-math-errno -fno-trapping-math -ffp-contract=fast"  # setup.py's
 CALL = 100  # steps in one call, as the sketch's windows
 
 
@@ -70,12 +72,16 @@ def create(simd: str, config: GPTConfig, state: Any, threads: int | None = 1) ->
 
 
 class Torch:
-    """The same model in PyTorch as one writes it: documents padded to the longest of the batch."""
+    """The same model in PyTorch as one writes it: documents padded to the longest of the batch.
 
-    def __init__(self, config: GPTConfig, state: Any) -> None:
+    Adam as torch.optim gives it unasked loops over the tensors; `fused` is its fastest form.
+    """
+
+    def __init__(self, config: GPTConfig, state: Any, fused: bool = True) -> None:
         self.config = config
         self.params = {n: torch.nn.Parameter(torch.tensor(a).float()) for n, a in state.items()}
-        self.adam = torch.optim.Adam(self.params.values(), 0.01, (0.85, 0.99), 1e-8, fused=True)
+        adam = torch.optim.Adam
+        self.adam = adam(self.params.values(), 0.01, (0.85, 0.99), 1e-8, fused=fused or None)
 
     def loss(self, tokens: Any, targets: Any) -> Any:
         c, p, F = self.config, self.params, torch.nn.functional
@@ -133,15 +139,20 @@ def timed(work: Callable[[], object]) -> float:
 # ---- The published sizes -------------------------------------------------------------------------
 
 
+def write_inputs(folder: Path) -> None:
+    """Write what the programs of C read: init.bin, docs.bin."""
+    flat = np.concatenate([STATE[n].ravel() for n, _ in GPTConfig(vocab_size=VOCAB).shapes()])
+    flat.tofile(folder / "init.bin")
+    rows = [[min(len(d) - 1, 16), *d[:17], *[0] * (17 - len(d[:17]))] for d in DOCS]
+    np.array(rows, np.uint8).tofile(folder / "docs.bin")
+
+
 def sketch(folder: Path) -> Callable[[int], float] | None:
     """Build the sketch; return what runs it at a batch size and gives its best µs a document."""
     source = os.environ.get("MICROGPT_SKETCH")
     if not source or "avx512" not in kernels() or VOCAB != 27:
         return None
-    flat = np.concatenate([STATE[n].ravel() for n, _ in GPTConfig().shapes()])
-    flat.tofile(folder / "init.bin")
-    rows = [[min(len(d) - 1, 16), *d[:17], *[0] * (17 - len(d[:17]))] for d in DOCS]
-    np.array(rows, np.uint8).tofile(folder / "docs.bin")
+    write_inputs(folder)
     for size in (1, 16):
         subprocess.run(
             f"gcc -O3 -march=native -fno-math-errno -w -DBATCH={size} -o {folder}/sketch{size} "
@@ -176,16 +187,15 @@ def published(rounds: int) -> dict[str, dict[str, float]]:
                             note(best, name, size, seconds / CALL / size)
                 if run_sketch:
                     note(best, "sketch", size, run_sketch(size) / 1e6)
-                if torch:
-                    model = Torch(config, STATE)
+                for fused in (False, True) if torch else ():
+                    name = "PyTorch, fused Adam" if fused else "PyTorch"
+                    model = Torch(config, STATE, fused)
                     prepared = [model.prepare(batch) for batch in work[:300]]
                     for at in range(0, 300, 50):
-                        some_more, threads = (
-                            prepared[at : at + 50],
-                            THREADS[at // 50 % len(THREADS)],
-                        )
+                        some_more = prepared[at : at + 50]
+                        threads = THREADS[at // 50 % len(THREADS)]
                         seconds = timed(lambda: model.train(some_more, threads))  # noqa: B023
-                        note(best, "PyTorch", size, seconds / 50 / size)
+                        note(best, name, size, seconds / 50 / size)
     return best
 
 
@@ -194,23 +204,23 @@ def note(best: dict[str, dict[str, float]], name: str, size: int, seconds: float
     figures[str(size)] = min(figures.get(str(size), 1e9), 1e6 * seconds)
 
 
-def phases(rounds: int) -> dict[str, float]:
-    """Return what a step costs at all (Adam), and each token (µs): a line through batch sizes."""
-    config = GPTConfig(vocab_size=VOCAB)
-    engine, sizes = create(kernels()[0], config, STATE), (1, 2, 4, 8, 16)
-    work = {size: [batches(size, 1)[0]] * CALL for size in sizes}
-    tokens = {size: positions(work[size][0], config) for size in sizes}
-    train, forward = dict.fromkeys(sizes, 1e9), dict.fromkeys(sizes, 1e9)
-    for _ in range(20 * rounds):
-        for size in sizes:
-            seconds = timed(lambda: engine.train(work[size], [0.001] * CALL))  # noqa: B023
-            train[size] = min(train[size], seconds / CALL)
-            seconds = timed(lambda: [engine.loss(batch) for batch in work[size]])  # noqa: B023
-            forward[size] = min(forward[size], seconds / CALL)
-    x = list(tokens.values())
-    slope, once = np.polyfit(x, [1e6 * train[size] for size in sizes], 1)
-    forward_slope, _ = np.polyfit(x, [1e6 * forward[size] for size in sizes], 1)
-    return {"step": once, "token": slope, "token_forward": forward_slope}
+def phases(rounds: int) -> list[dict[str, Any]]:
+    """Return what each phase of a step takes and the least it could (µs), batch 1 and 16."""
+    if kernels()[0] not in FLAGS or VOCAB != 27:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        write_inputs(Path(folder))
+        program, source = f"{folder}/phases", ROOT / "bench" / "phases.c"
+        flags = f"{KERNEL_FLAGS} {FLAGS[kernels()[0]]}"
+        subprocess.run(
+            f"cc {flags} -w -DREAL_BYTES=4 -o {program} {source}", shell=True, check=True
+        )
+        found = []
+        for size in (1, 16):
+            command = [program, str(size), str(100 * rounds)]
+            printed = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+            found.append(json.loads(printed.stdout))
+    return found
 
 
 def sampling(rounds: int) -> dict[str, float]:
@@ -315,7 +325,7 @@ def main() -> None:
         size: {name: best[name][size] / best[kernels()[0]][size] for name in best}
         for size in ("1", "16")
     }
-    figures["phases_us"] = phases(given.rounds)
+    figures["phases_us_a_step"] = phases(given.rounds)
     figures["names_a_second"] = sampling(given.rounds)
     print(json.dumps(figures, indent=2))
     given.out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
