@@ -223,6 +223,23 @@ def phases(rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def threads(rounds: int) -> list[dict[str, Any]]:
+    """Return how many times as fast a step of a batch of 128 is with all cores as with one."""
+    found = []
+    for n_embd in (16, 64, 256):
+        config = GPTConfig(n_embd=n_embd, vocab_size=VOCAB)
+        draw = np.random.default_rng(1)
+        state = {name: draw.normal(0, 0.02, shape) for name, shape in config.shapes()}
+        alone, shared = (create(kernels()[0], config, state, threads=t) for t in (1, None))
+        work, least = batches(128, 10), {alone: 1e9, shared: 1e9}
+        for _ in range(5 * rounds):
+            for engine in least:
+                seconds = timed(lambda: engine.train(work, [1e-4] * 10))  # noqa: B023
+                least[engine] = min(least[engine], seconds)
+        found.append({"n_embd": n_embd, "times_as_fast": least[alone] / least[shared]})
+    return found
+
+
 def sampling(rounds: int) -> dict[str, float]:
     """Return names a second, of a model trained for 1,000 steps, as lists of tokens in Python."""
     config, rates = GPTConfig(vocab_size=VOCAB), [0.01 * (1 - s / 1000) for s in range(1000)]
@@ -327,6 +344,7 @@ def main() -> None:
     }
     figures["phases_us_a_step"] = phases(given.rounds)
     figures["names_a_second"] = sampling(given.rounds)
+    figures["threads"] = threads(given.rounds)
     print(json.dumps(figures, indent=2))
     given.out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     figures["growth"] = growth(given.rounds)
