@@ -348,16 +348,18 @@ typedef struct {
   Py_ssize_t ends[WORKS];      /* of each share */
   double losses[WORKS];
   const Step *step;
-  int shares;
+  atomic_int shares;
   atomic_int next;             /* the share, or part of Adam, that nobody has taken yet */
+  atomic_int left;             /* how many are not done yet */
   atomic_int stop;
 #if !defined(_WIN32)
   pthread_t threads[WORKS];
   pthread_mutex_t mutex;
   pthread_cond_t wake;
-  atomic_int round, busy; /* jobs given out; helpers still at the last one */
+  atomic_int round; /* jobs given out */
 #endif
-  int helpers, leave;
+  int helpers;
+  atomic_int leave;
 } Team;
 
 static void do_share(Team *team, int share, int is_main) {
@@ -386,13 +388,17 @@ static void do_share(Team *team, int share, int is_main) {
 }
 
 static void do_shares(Team *team, int is_main) {
-  for (int share; (share = atomic_fetch_add(&team->next, 1)) < team->shares;) do_share(team, share, is_main);
+  for (int share; (share = atomic_fetch_add(&team->next, 1)) < team->shares;) {
+    do_share(team, share, is_main);
+    atomic_fetch_add(&team->left, -1);
+  }
 }
 
 #if defined(_WIN32)
 static void start_helpers(Team *team) { (void)team; }
 static void end_helpers(Team *team) { (void)team; }
-static void do_job(Team *team) { do_shares(team, 1); }
+static void call_helpers(Team *team) { (void)team; }
+static void give_way(void) {}
 #else
 static void *help(void *argument) {
   Team *team = argument;
@@ -405,7 +411,6 @@ static void *help(void *argument) {
     pthread_mutex_unlock(&team->mutex);
     if (team->leave) return NULL;
     do_shares(team, 0);
-    atomic_fetch_add(&team->busy, -1);
   }
 }
 
@@ -423,7 +428,6 @@ static void start_helpers(Team *team) { /* fewer than wanted, if the system give
 }
 
 static void call_helpers(Team *team) {
-  atomic_store(&team->busy, team->helpers);
   pthread_mutex_lock(&team->mutex);
   atomic_fetch_add(&team->round, 1);
   pthread_cond_broadcast(&team->wake);
@@ -439,13 +443,17 @@ static void end_helpers(Team *team) {
   pthread_mutex_destroy(&team->mutex);
 }
 
+static void give_way(void) { sched_yield(); }
+#endif
+
 static void do_job(Team *team) {
+  atomic_store(&team->left, team->shares);
   atomic_store(&team->next, 0);
   if (team->helpers && team->shares > 1) call_helpers(team);
   do_shares(team, 1);
-  while (team->shares > 1 && team->helpers && atomic_load(&team->busy)) sched_yield();
+  while (atomic_load(&team->left)) give_way();
+  atomic_store(&team->next, WORKS); /* a helper that wakes late finds nothing to take */
 }
-#endif
 
 /* Into how many shares a batch falls: 1, 2, 4 or 8, of 128 tokens or more, so that what it costs to add
  * up the gradients is little beside what it costs to compute them. */
