@@ -169,7 +169,7 @@ def flat(model: Model, arrays: dict[str, Array]) -> Array:
     return np.concatenate([arrays[name].ravel() for name, _ in model.config.shapes()])
 
 
-@pytest.mark.parametrize("text", ["emma", "kai"])
+@pytest.mark.parametrize("text", ["emma", "kai", "x"])
 def test_backward_shows_the_engines_gradients(show: Open, model: Model, text: str) -> None:
     engine = engines.create_trainable("scalar", model.config, model.checkpoint.state)
     gradients = flat(model, engine.gradients([model.tokenizer.encode(text)]))
@@ -184,6 +184,32 @@ def test_backward_shows_the_engines_gradients(show: Open, model: Model, text: st
         assert close(grad, gradients[node])
     terms = numbers(page.locator(".term b"))
     assert close(terms, [model.score(text).loss, *model.score(text).losses])
+
+
+@pytest.mark.parametrize("text", ["emma", "zoe", "x"])
+def test_a_value_is_shown_with_what_it_came_from(show: Open, model: Model, text: str) -> None:
+    trace = xray.record(text, model.checkpoint, until="backward")
+    graph = trace.graph
+    assert graph
+    for step in (20, len(graph.steps) // 2, len(graph.steps) - 1):
+        page = show(f"backward?text={text}&step={step}")
+        page.locator(".middle .grad").wait_for()
+        node = graph.steps[step].node
+        assert node is not None
+        (data, grad) = numbers(page.locator(".middle [data-x]"))
+        assert close(data, trace.data[node])
+        assert close(grad, graph.steps[step].grad)
+        rows = [int(child) for child in numbers(page.locator(".child"), "data-node")]
+        local = dict(zip(graph.children[node], graph.local_grads[node], strict=True))
+        assert 1 <= len(rows) <= 30
+        assert set(rows) <= set(local)
+        given = numbers(page.locator("[data-local]"), "data-local")
+        assert close(given, [local[child] for child in rows])
+        grads = dict.fromkeys(rows, 0.0)  # what each has received up to now
+        for turn in graph.steps[: step + 1]:
+            grads |= {child: grad for child, grad in turn.flows if child in grads}
+        shown = numbers(page.locator(".child [data-grad]"), "data-grad")
+        assert close(shown, [grads[child] for child in rows])
 
 
 def test_backward(show: Open) -> None:

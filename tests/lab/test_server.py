@@ -2,9 +2,11 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -295,6 +297,52 @@ def test_a_killed_server_leaves_no_process(how: signal.Signals, paused: bool) ->
         assert ended(worker)
         lab.process.wait(30)
     stop(lab)
+
+
+@linux
+def test_a_slow_reader_slows_its_run_and_nothing_piles_up(lab: Lab) -> None:
+    """A client that reads no more: its run comes to rest, whatever it had to say."""
+
+    def memory() -> int:
+        status = Path(f"/proc/{lab.process.pid}/status").read_text()
+        return 1024 * int(status.split("VmRSS:")[1].split()[0])
+
+    def written(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/io").read_text().split("wchar:")[1].split()[0])
+
+    others, before = set(workers(lab)), memory()
+    question = {"steps": 10**9, "val": 0}
+    with lab.send("POST", "/api/run/training", json.dumps(question).encode()) as response:
+        heard = events(response)
+        while "losses" not in next(heard):
+            pass
+        (worker,) = set(workers(lab)) - others
+        looks = [written(worker)]
+        while (len(looks) < 300 and len(set(looks[-10:])) > 1) or len(looks) < 10:
+            select.select([], [], [], 0.2)
+            looks.append(written(worker))
+        assert len(set(looks[-10:])) == 1, "it goes on writing to nobody"
+        assert looks[-1] < 32 * 2**20  # what the system's buffers and ours hold
+        assert memory() - before < 32 * 2**20
+        while written(worker) == looks[-1]:  # it goes on as soon as it is heard
+            next(heard)
+
+
+def test_twenty_clients_at_once_are_all_served(lab: Lab) -> None:
+    def losses(seed: int) -> list[float]:
+        question = json.dumps({"steps": 3, "seed": seed, "val": 0}).encode()
+        with lab.send("POST", "/api/run/training", question) as response:
+            heard = [*events(response)]
+        assert heard[-1] == {"done": True}
+        return [loss for event in heard for loss in event.get("losses", ())]
+
+    with ThreadPoolExecutor(20) as clients:
+        heard = [*clients.map(losses, range(20))]
+    for seed, mine in enumerate(heard):
+        run = Run(dataset.load("world"), Settings(steps=3, seed=seed))
+        for _ in run.advance():
+            pass
+        assert mine == pytest.approx(run.losses, abs=1e-6)
 
 
 # ---- Edited code ---------------------------------------------------------------------------------
