@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
@@ -329,12 +330,21 @@ def test_a_slow_reader_slows_its_run_and_nothing_piles_up(lab: Lab) -> None:
 
 
 def test_twenty_clients_at_once_are_all_served(lab: Lab) -> None:
+    """Each has a run of its own: all wait until all are there, and each hears its own losses."""
+    there = threading.Barrier(20, timeout=120)
+
     def losses(seed: int) -> list[float]:
-        question = json.dumps({"steps": 3, "seed": seed, "val": 0}).encode()
+        question = json.dumps({"steps": 3, "seed": seed, "val": 0, "paused": True}).encode()
         with lab.send("POST", "/api/run/training", question) as response:
-            heard = [*events(response)]
-        assert heard[-1] == {"done": True}
-        return [loss for event in heard for loss in event.get("losses", ())]
+            heard, run = [], ""
+            for event in events(response):
+                heard += event.get("losses", [])
+                run = event.get("run", run)
+                if event.get("at") == 0:
+                    there.wait()
+                    lab.post(f"/api/command/{run}", {"paused": False})
+        assert event == {"done": True}
+        return heard
 
     with ThreadPoolExecutor(20) as clients:
         heard = [*clients.map(losses, range(20))]
