@@ -23,6 +23,7 @@ from microgpt.lab.app import MODEL
 from microgpt.model import Model
 
 LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+PICTURES = os.environ.get("MICROGPT_PICTURES")  # a folder
 CHROMIUM = shutil.which("chromium")
 QUIET = [
     "--no-sandbox",
@@ -161,6 +162,15 @@ def show(browser: Browser, lab: Lab) -> Iterator[Open]:
         context.close()
     assert not wrong
     assert {urlsplit(url).netloc for url in asked} <= {f"127.0.0.1:{lab.port}"}
+
+
+def picture(page: Page, name: str, ready: Locator | None = None) -> None:
+    """Keep a picture of what a walk has come to, where pictures are asked for: `make docs` asks."""
+    if PICTURES:
+        if ready:
+            ready.first.wait_for(state="attached", timeout=120_000)
+        page.evaluate("document.activeElement.blur()")  # no ring around what was turned last
+        page.screenshot(path=f"{PICTURES}/{name}.png")
 
 
 def numbers(found: Locator, attribute: str = "data-x") -> list[float]:

@@ -16,7 +16,7 @@ from microgpt.engines.fixed import FixedEngine
 from microgpt.lab import notebook, worker
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
-from tests.lab.conftest import Lab, Open, close, numbers, start, stop
+from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
 SCREENS = ["play", "forward", "backward", "training", "engines", "edit"]
@@ -66,8 +66,10 @@ def test_every_screen_is_a_key_away(show: Open) -> None:
 
 
 def test_light_and_dark(show: Open) -> None:
-    page = show(color_scheme="dark")
+    page = show("forward?text=emma&step=50", height=860, color_scheme="dark")
     assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.locator(".guessing").wait_for()
+    picture(page, "guess")
     page.get_by_role("button", name="Light").click()
     page.reload()
     assert page.locator("html").get_attribute("data-theme") == "light"
@@ -90,9 +92,10 @@ def test_the_bars_are_the_engines_probabilities(show: Open, model: Model, text: 
 
 
 def test_play(show: Open, model: Model) -> None:
-    page = show()
+    page = show(height=1000)
     names = page.locator(".name")
     expect(names).to_have_count(12)
+    picture(page, "play", page.locator(".bar.first"))
     page.get_by_label("The beginning of a name").fill("K😀i")
     expect(page.get_by_label("The beginning of a name")).to_have_value("ki")
     page.get_by_label("Temperature").fill("0")
@@ -136,9 +139,10 @@ def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) 
 
 
 def test_forward(show: Open) -> None:
-    page = show("forward")
+    page = show("forward", height=960)
     line = page.locator(".code .now")
     expect(line).to_have_attribute("data-line", "139")  # the letters have just been attended to
+    picture(page, "forward")
     page.locator(".held summary").click()
     assert page.locator(".held li").count() == 16  # the same numbers, as text
     assert page.locator(".head.todo").count() == 0
@@ -162,6 +166,16 @@ def test_forward(show: Open) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".position")).to_have_count(4)
     assert "text=ada" in page.url
+
+
+def test_on_a_phone(show: Open) -> None:
+    page = show("forward", 390, 844, has_touch=True)
+    expect(page.locator(".code .now")).to_have_attribute("data-line", "139")
+    picture(page, "phone")
+    page.locator(".position[data-pos='2']").tap()
+    expect(page.locator(".position[aria-current]")).to_have_attribute("data-pos", "2")
+    page.get_by_role("button", name="One line on").tap()
+    expect(page.get_by_role("status").first).to_contain_text("in gpt()")
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -213,14 +227,15 @@ def test_a_value_is_shown_with_what_it_came_from(show: Open, model: Model, text:
 
 
 def test_backward(show: Open) -> None:
-    page = show("backward")
+    page = show("backward", height=960)
     expect(page.locator(".told").first).to_contain_text("takes its turn")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
     expect(page.locator(".counter")).to_contain_text("5 of")
-    page.get_by_label("Step of backward()").fill("300")
-    expect(page.locator(".counter")).to_contain_text("300 of")
+    page.get_by_label("Step of backward()").fill("330")
+    expect(page.locator(".counter")).to_contain_text("330 of")
     expect(page.locator(".middle.ready")).to_be_visible()
+    picture(page, "backward")
     (grad,) = numbers(page.locator(".middle .grad"))
     children = page.locator(".child")
     assert 1 <= children.count() <= 30
@@ -252,7 +267,7 @@ def test_why_in_this_order(show: Open) -> None:
 
 # ---- Training ------------------------------------------------------------------------------------
 def test_training(show: Open, lab: Lab) -> None:
-    page = show("training?steps=30&seed=43&val=0")
+    page = show("training?steps=1000&seed=43", height=1180)
     go = page.locator(".transport .strong")
     page.get_by_role("button", name="Step", exact=True).click()  # begins, and waits
     expect(page.locator(".six li")).to_have_count(6)
@@ -261,9 +276,11 @@ def test_training(show: Open, lab: Lab) -> None:
     page.get_by_role("button", name="Step", exact=True).click()
     expect(page.locator(".steps")).to_have_text("2")
     expect(go).to_have_text("Go on")
+    page.get_by_label("Speed").press("End")  # full
     go.click()
-    expect(page.locator(".steps")).to_have_text("30", timeout=30_000)
+    expect(page.locator(".steps")).to_have_text("1,000", timeout=120_000)
     expect(go).to_have_text("Train")
+    picture(page, "training")
     assert page.locator(".plane text").count() == 27
     assert page.locator(".norm").count() == 9
     expect(page.locator(".losses")).to_contain_text("counting pairs")
@@ -289,22 +306,25 @@ def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
 
 # ---- Engines -------------------------------------------------------------------------------------
 def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
-    page = show("engines?text=kai")
+    page = show("engines?text=emma")
     there = [name for name in engines.ENGINES if not engines.missing(name)]
     there.sort(key=lambda name: name != "scalar")  # the measure of the others stands first
     rows = page.locator(".engine")
     expect(rows).to_have_count(len(there))
+    with page.expect_response(lambda response: response.url.endswith("/engines")):
+        page.get_by_role("button", name="Measure again").click()
+    picture(page, "engines")
     page.locator(".position").nth(2).click()
     for i, name in enumerate(there):
         engine = engines.create(name, model.config, model.checkpoint.state)
-        logits = engine.inspect(model.tokenizer.encode("kai")[:-1])["logits"][2]
+        logits = engine.inspect(model.tokenizer.encode("emma")[:-1])["logits"][2]
         assert close(numbers(rows.nth(i).locator(".logit")), logits)
         (loss,) = numbers(rows.nth(i).locator(".its-loss"))
-        assert close(loss, Model(model.checkpoint, name).score("kai").loss)
+        assert close(loss, Model(model.checkpoint, name).score("emma").loss)
 
 
 def test_the_dial_of_bits(show: Open, model: Model) -> None:
-    page = show("engines?text=kai&m=3&n=2")
+    page = show("engines?text=kai&m=3&n=2", height=620)
     of = page.locator(".held-out")
     of.wait_for(timeout=60_000)  # those of fewer bits are measured first
 
@@ -332,11 +352,17 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
     expect(page.locator(".refused")).to_contain_text("sums of products hold")
     page.get_by_label("m, before the point").press("End")
     expect(page.locator(".bits .headline")).to_contain_text("Q15.1 16 bits")  # 16 at most
+    page.get_by_label("m, before the point").fill("4")
+    page.get_by_label("n, behind it").fill("4")
+    expect(page.locator(".bits .headline")).to_contain_text("Q4.4 8 bits")
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, 10_000)
+    picture(page, "bits", page.locator(".bits[aria-busy=false]"))
 
 
 # ---- Edit ----------------------------------------------------------------------------------------
 def test_edit(show: Open, model: Model) -> None:
-    page = show("edit")
+    page = show("edit", height=860)
     area = page.get_by_label("gpt.py, yours to change")
     source = area.input_value()
     area.fill(source.replace("[t + p for t, p in zip(", "[t for t, p in zip("))
@@ -353,6 +379,10 @@ def test_edit(show: Open, model: Model) -> None:
     expect(page.locator(".wrong")).to_contain_text("not Python", timeout=30_000)
     page.get_by_role("button", name="Undo all").click()
     assert area.input_value() == source
+    page.get_by_role("button", name="no residual").click()
+    page.get_by_role("button", name="Run both").click()
+    expect(page.locator(".moved")).to_be_visible(timeout=30_000)
+    picture(page, "edit", page.locator(".two").get_by_text("yours says"))
 
 
 def test_every_idea_changes_a_line(show: Open) -> None:

@@ -75,12 +75,14 @@ function render({ model, el }) {
   async function measure() {
     if (measuring) return;
     measuring = new AbortController();
+    bits.setAttribute("aria-busy", "true");
     await model.run("bits", {}, (event) => {
       if (event.error) throw new Error(event.error);
       if (event.float) about = event;
       if (event.m) points.push(event);
       paint();
     }, measuring.signal);
+    bits.setAttribute("aria-busy", "false");
   }
 
   function draw() {
