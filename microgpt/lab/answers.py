@@ -9,7 +9,6 @@ import numpy as np
 
 from microgpt import engines, gpt, xray
 from microgpt.engines.base import Engine
-from microgpt.engines.fixed import FixedEngine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
 from microgpt.xray import zoom
@@ -140,8 +139,9 @@ class Answers:
         if type(m) is not int or type(n) is not int:
             raise ValueError(f"m is {m!r} and n is {n!r}; they must be whole numbers, 1 or more")
         tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
+        config, state = self.model.config, self.model.checkpoint.state
         try:
-            engine = FixedEngine(self.model.config, self.model.checkpoint.state, m=m, n=n)
+            engine: Any = engines.create("fixed", config, state, m=m, n=n)
         except ValueError as error:  # that is an answer too: so few bits, or so many, will not do
             return {"refused": str(error)}
         return _read(engine, tokens) | {"saturations": engine.saturations}

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from microgpt import dataset, gpt, xray
+from microgpt import dataset, engines, gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
-from microgpt.engines.fixed import FixedEngine
 from microgpt.model import Model
 from microgpt.training import Run, Settings
 from microgpt.xray.recorder import load
@@ -205,7 +204,9 @@ def bits(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
         for n in range(1, width):
             m = width - n
             try:
-                engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
+                engine: Any = engines.create(
+                    "fixed", model.config, model.checkpoint.state, m=m, n=n
+                )
             except ValueError:  # sums of its products could leave 32 bits
                 continue
             loss, saturations = engine.loss(reported), engine.saturations
