@@ -156,6 +156,42 @@ def test_loops_over_thousands_are_counted(emma: Trace) -> None:
     assert backward == len(emma.graph.steps) - 1 - 4
 
 
+def test_every_round_can_be_had_and_is_what_the_parts_say() -> None:
+    held = model(GPTConfig(n_layer=1, n_embd=2, n_head=1, block_size=2, vocab_size=27))
+    few, every = xray.record("b", held), xray.record("b", held, every_round=True)
+    assert every.graph
+    assert every.adam
+
+    def rows(trace: Trace, *, loops: bool) -> list[tuple[int, dict[str, Any]]]:
+        return [
+            (e.line, e.set)
+            for e in trace.events
+            if (trace.calls[e.call].fn in ("backward", "adam")) is loops
+        ]
+
+    assert rows(every, loops=False) == rows(few, loops=False)
+    assert not any(e.skipped for e in every.events)
+    inside = rows(every, loops=True)
+    for event in few.events:
+        if event.skipped and not few.code(event.line).startswith("for child"):  # the outer loops
+            shown = [line for line, _ in rows(few, loops=True)].count(event.line)
+            assert shown + event.skipped == [line for line, _ in inside].count(event.line)
+    written: list[tuple[int, float]] = []
+    grads: dict[int, float] = {}
+    for step in every.graph.steps[1:]:
+        for child, grad in step.flows:
+            if grad != grads.get(child, 0):
+                written.append((child, grad))
+            grads[child] = grad
+    (line,) = (i for i, text in enumerate(SOURCE.split("\n"), 1) if "child.grad +=" in text)
+    seen = [held["child"] for at, held in inside if at == line and held]
+    assert [(held["nodes"][0][0], held["grad"]) for held in seen] == written
+    named = {name: held.get("value") for _, now in inside for name, held in now.items()}
+    for which in "mv":
+        for i, moment in enumerate(every.adam[which]):
+            assert named.get(f"{which}[{i}]", 0) == moment
+
+
 # -- the graph -------------------------------------------------------------------------------------
 def test_flows_follow_the_chain_rule(emma: Trace) -> None:
     graph = emma.graph

@@ -59,17 +59,21 @@ def record(
     *,
     until: Until = "adam",
     learning_rate: float = 0.01,
+    every_round: bool = False,
 ) -> Trace:
     """Watch gpt.py learn from one document: its loss, backward(), and a step of adam.
 
     The document is text or token ids [BOS, ..., BOS]. Without a model, gpt.py's own is watched as
     it is before training, drawn with seed 42. The model given is not changed.
 
+    With every_round, each round of the loops of backward and adam is shown line by line: megabytes,
+    and minutes.
+
     Raises:
         OSError: the model's file cannot be read.
         ValueError: the file is no model, or the document does not fit the model.
     """
-    return _record(program(gpt), document, model, until, learning_rate)
+    return _record(program(gpt), document, model, until, learning_rate, every_round)
 
 
 def record_source(
@@ -114,6 +118,7 @@ def _record(
     model: Source,
     until: Until,
     learning_rate: float,
+    every_round: bool = False,
 ) -> Trace:
     if until not in get_args(Until):
         raise ValueError(f"until is {until!r}; it may be {', '.join(get_args(Until))}")
@@ -149,7 +154,7 @@ def _record(
         for which in "mv"
     }
     step = int(state["adam.t"]) if "adam.t" in state else 0
-    recorder = Recorder(watched)
+    recorder = Recorder(watched, every_round)
     recorder.add_params(values)
     reached: dict[str, Any] = {}
 

@@ -125,8 +125,9 @@ class _Running:
 class Recorder:
     """Watches one run of a program."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, every_round: bool = False) -> None:
         self.program = program
+        self._rounds: dict[str, int] = {} if every_round else ROUNDS
         self.calls: list[Call] = []
         self.events: list[Event] = []
         self.nodes: list[Any] = []  # every Value, by its node; kept alive so that ids stay theirs
@@ -261,9 +262,9 @@ class Recorder:
         running.at, running.raised, running.unseen = line, False, False
         self._finish(running, frame)
         pending = running.pending = Event(running.index, line)
-        if line in self.program.loops and running.fn in ROUNDS:
+        if line in self.program.loops and running.fn in self._rounds:
             rounds = running.rounds[line] = running.rounds.get(line, 0) + 1
-            if rounds > ROUNDS[running.fn]:
+            if rounds > self._rounds[running.fn]:
                 running.unseen = True
                 return self._pass_over(pending, line, self.program.loops[line])
         return self._local
