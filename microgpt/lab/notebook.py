@@ -62,10 +62,11 @@ def module(screen: Screen) -> str:
 
 
 def style() -> str:
-    """Return the page's style, for what stands inside a screen alone."""
+    """Return the page's style, for what stands inside a screen alone, and by the screen's width."""
     sheet = (STATIC / "style.css").read_text("utf-8")
+    sheet = re.sub(r"@media (?=\((min|max)-width)", "@container ", sheet)
     sheet = re.sub(r'^(:root(\[data-theme="dark"\])?|html)(?= \{)', r":scope\2", sheet, flags=re.M)
-    return f"@scope (.microgpt) {{\n{sheet}\n}}\n"
+    return f".microgpt {{ container-type: inline-size; }}\n@scope (.microgpt) {{\n{sheet}\n}}\n"
 
 
 def answer(trace: Trace, name: str, question: dict[str, Any]) -> Any:

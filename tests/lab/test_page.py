@@ -469,6 +469,11 @@ def test_a_screen_stands_in_a_notebook(
         heading = page.locator("h1").first  # ours does not touch the notebook's own
         assert heading.evaluate("(e) => getComputedStyle(e).fontSize") == plain
         assert inside.locator("h1").evaluate("(e) => getComputedStyle(e).fontSize") != plain
+        page.locator("#cell").evaluate("(e) => { e.style.width = '600px'; }")  # of a wide page
+        parts = inside.locator(".pair > *")
+        places = parts.evaluate_all("(all) => all.map((e) => e.getBoundingClientRect().x)")
+        assert len(set(places)) == 1, "they stand under each other"
+        assert inside.evaluate("(e) => e.scrollWidth <= e.clientWidth")
         assert not errors
 
 
