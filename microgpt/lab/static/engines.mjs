@@ -137,8 +137,9 @@ function render({ model, el }) {
     put(chart,
       ...ticks.flatMap((loss) => [svg("path", { class: "tick", d: `M${LEFT} ${y(loss)}H${WIDE}` }), svg("text", { x: LEFT - 6, y: y(loss) + 4, class: "end" }, loss.toFixed(1))]),
       ...Array.from({ length: REGISTER - 1 }, (_, i) => svg("text", { x: x(i + 2), y: TALL - 8, class: "middle" }, i + 2)),
-      ...[["knowing nothing", about.uniform, -5], ["in floating point", about.float, 20]].flatMap(([text, loss, down]) => [
-        svg("path", { class: "known", d: `M${LEFT} ${y(loss)}H${WIDE}` }), svg("text", { x: WIDE - 4, y: y(loss) + down, class: "end" }, `${text} ${loss.toFixed(4)}`)]),
+      ...[about.uniform, about.float].map((loss) => svg("path", { class: "known", d: `M${LEFT} ${y(loss)}H${WIDE}` })),
+      svg("text", { x: WIDE - 4, y: y(about.uniform) - 5, class: "end" }, `knowing nothing ${about.uniform.toFixed(4)}`),
+      svg("text", { x: LEFT + 4, y: y(about.float) + 24 }, `in floating point ${about.float.toFixed(4)}`),  // no dot comes there
       ...points.map((p) => svg("circle", { class: "split", cx: x(p.m + p.n), cy: y(p.loss), r: 3.5, onpointerdown: () => turn(p.m, p.n) }, svg("title", {}, `Q${p.m}.${p.n}: ${p.loss.toFixed(4)}, ${clamped(p.saturations)}`))),
       best.length > 1 && svg("path", { class: "line", d: `M${best.map((p) => `${x(p.m + p.n).toFixed(1)} ${y(p.loss).toFixed(1)}`).join("L")}` }),
       here && svg("circle", { class: "here", cx: x(form.m + form.n), cy: y(here.loss), r: 7 }));
