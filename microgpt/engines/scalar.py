@@ -86,8 +86,8 @@ class ScalarEngine:
             _data(watched(self.params, c, token, pos, keys, values))
             for pos, token in enumerate(tokens)
         ]
-        # At each position softmax weighs for every head of every layer, ReLU wakes units of every
-        # layer, and rmsnorm reads the embedding, then the stream before attention and before the MLP.
+        # position by position: softmax weighs for each head of each layer, ReLU wakes each layer's
+        # units, rmsnorm reads the embedding, then in each layer the stream before attention and MLP
         heads, norms, units = seen["softmax"], seen["rmsnorm"], seen["relu"]
         attention = [
             [
