@@ -1,0 +1,26 @@
+// A worker with a Python of its own: the package's files, run by Pyodide. browser.py does the rest.
+
+const python = load();
+python.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: `Python could not be loaded (${error.message}); reload the page to try again` }));
+
+async function load() {
+  const files = new URL("./pyodide/", import.meta.url).href;
+  const [{ loadPyodide }, archive] = await Promise.all([
+    import(`${files}pyodide.mjs`),
+    fetch(new URL("./microgpt.zip", import.meta.url)).then((answer) => answer.arrayBuffer()),
+  ]);
+  const pyodide = await loadPyodide({ indexURL: files, stdout: () => {}, stderr: () => {} });
+  pyodide.unpackArchive(archive, "zip", { extractDir: "/lab" });
+  pyodide.runPython("import sys; sys.path.insert(0, '/lab')");
+  return pyodide.pyimport("microgpt.lab.browser");
+}
+
+onmessage = async ({ data }) => {
+  const lab = await python;
+  if (data.id) {
+    postMessage({ id: data.id, told: lab.answer(data.name, data.question) });
+  } else if (data.run) {
+    await lab.run(data.run, (/** @type {string} */ event) => postMessage({ event }));
+    postMessage({ over: true });
+  } else if (data.command) lab.command(data.command);
+};
