@@ -1,16 +1,21 @@
 // A worker with a Python of its own: the package's files, run by Pyodide. browser.py does the rest.
+import { compile, create } from "./kernel.mjs";
 
 const python = load();
 python.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: `Python could not be loaded (${error.message}); reload the page to try again` }));
 
 async function load() {
   const files = new URL("./pyodide/", import.meta.url).href;
-  const [{ loadPyodide }, archive] = await Promise.all([
+  const [{ loadPyodide }, archive, kernel] = await Promise.all([
     import(`${files}pyodide.mjs`),
     fetch(new URL("./microgpt.zip", import.meta.url)).then((answer) => answer.arrayBuffer()),
+    compile(new URL("./kernel.wasm", import.meta.url)),
   ]);
   const pyodide = await loadPyodide({ indexURL: files, stdout: () => {}, stderr: () => {} });
   pyodide.unpackArchive(archive, "zip", { extractDir: "/lab" });
+  pyodide.registerJsModule("microgpt_kernel", {
+    create: (/** @type {any} */ config, /** @type {any} */ optimizer) => create(kernel, config, optimizer),
+  });
   pyodide.runPython("import sys; sys.path.insert(0, '/lab')");
   return pyodide.pyimport("microgpt.lab.browser");
 }
