@@ -15,7 +15,10 @@ ENGINES = {
     "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
 }
 if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it
-    ENGINES = {"wasm": ("wasm", "WasmEngine", "the same C, in WebAssembly"), **ENGINES}
+    ENGINES = {
+        "wasm": ("wasm", "WasmEngine", "C in WebAssembly, where Python itself runs in a browser"),
+        **ENGINES,
+    }
 
 
 def create(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microgpt import engines, gpt, xray
+from microgpt.arrays import BROWSER
 from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
@@ -186,8 +187,13 @@ class Answers:
 
 
 def host() -> dict[str, Any]:
-    """Return what can be done here, on this machine: the engines that can train."""
-    return {"engines": engines.trainable()}
+    """Return what can be done here: the engines that can train, those not here, the documents."""
+    present = engines.present()
+    return {
+        "engines": engines.trainable(),
+        "absent": [name for name in engines.ENGINES if name not in present],
+        "data": ["world"] if BROWSER else ["world", "names"],
+    }
 
 
 def pack(trace: xray.Trace) -> dict[str, Any]:

@@ -4,14 +4,18 @@ The site holds the page, this package's Python in one archive, the model, and Py
 copied from a folder that npm fills: the package does not carry it.
 """
 
+import json
 import os
 import shutil
 import zipfile
 from importlib.resources import files
 from pathlib import Path
 
+from microgpt import engines
 from microgpt.lab import browser
+from microgpt.lab.answers import Answers
 from microgpt.lab.app import MODEL, STATIC
+from microgpt.lab.recorded import record
 from microgpt.model import Model
 
 PYODIDE = "314.0.7"
@@ -22,8 +26,13 @@ PARTS = (  # of Pyodide: its core alone, without packages
     "pyodide-lock.json",
     "python_stdlib.zip",
 )
-HOST = '<meta name="host" content="./server.mjs">'
-OURS = """\
+HOST = {  # what Python there will say of itself, when it has come
+    "engines": ["wasm", "scalar"],
+    "absent": [name for name in engines.ENGINES if name != "scalar"],
+    "data": ["world"],
+}
+SERVER = '<meta name="host" content="./server.mjs">'
+BROWSER = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; \
 script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
 <meta name="host" content="./browser.mjs">
@@ -48,11 +57,16 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     opened = Model.load(model or MODEL, "scalar")
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
-        shutil.copytree(STATIC, beside, ignore=shutil.ignore_patterns("server.mjs"))
+        beside.mkdir()
+        for file in STATIC.iterdir():
+            if file.name != "server.mjs":
+                shutil.copyfile(file, beside / file.name)
         page = (STATIC / "index.html").read_text("utf-8")
-        assert HOST in page
-        page = page.replace(HOST, OURS).replace("server.mjs", "browser.mjs")
+        assert SERVER in page
+        page = page.replace(SERVER, BROWSER).replace("server.mjs", "browser.mjs")
         (beside / "index.html").write_text(page, "utf-8")
+        rows = [["host", {}, HOST], *record(Answers(opened))]
+        (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
         _pack(opened, beside / "microgpt.zip")
         (beside / "pyodide").mkdir()
         for name in PARTS:

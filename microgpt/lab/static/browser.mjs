@@ -1,18 +1,17 @@
 // The host of an exported lab: Python in workers of this page's, nothing behind it but files.
 
 const LIMIT = 60;  // seconds that edited code may take
-const LOADING = "Python is on its way to your browser: 13 MB, once. Then it runs here.";
 
 /**
  * A worker with a Python of its own (python.mjs).
- * @typedef {{worker: Worker, ready: Promise<void>, heard: (message: any) => void, end: () => void}} Python
+ * @typedef {{worker: Worker, ready: Promise<void>, heard: (message: any) => void}} Python
  */
 
 /** @returns {Python} */
 function python() {
   const worker = new Worker(new URL("./python.mjs", import.meta.url), { type: "module" });
   /** @type {Python} */
-  const made = { worker, heard: () => {}, end: () => worker.terminate(), ready: new Promise((resolve, reject) => {
+  const made = { worker, heard: () => {}, ready: new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => {
       if (data.ready) resolve();
       else if (data.failed) reject(new Error(data.failed));
@@ -27,9 +26,18 @@ function python() {
   return made;
 }
 
+/** Say in a line what is waited for, until it is there.
+ * @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
+function said(line, coming) {
+  const status = /** @type {HTMLElement} */ (document.getElementById("status"));
+  status.textContent = line;
+  return coming.finally(() => {
+    if (status.textContent === line) status.textContent = "";
+  });
+}
+
 /** @returns {import("./app.mjs").Host} */
 export function connect() {
-  const status = /** @type {HTMLElement} */ (document.getElementById("status"));
   const answers = python();
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
   const waiting = new Map();
@@ -41,22 +49,18 @@ export function connect() {
     if (error) reject(new Error(error));
     else resolve(answer);
   };
+  const ready = said("Python is on its way to your browser: 13 MB, once. Then it runs here.", answers.ready);
 
-  /** A Python that waits for a run: it takes seconds to come, and nobody shall wait for it. @type {Python | null} */
+  /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
+  ready.then(() => (spare ??= python()), () => {});
   /** @type {Map<string, Python>} */
   const runs = new Map();
-  let started = 0;
-
-  status.textContent = LOADING;
-  const loaded = answers.ready.finally(() => {
-    if (status.textContent === LOADING) status.textContent = "";
-  });
-  loaded.then(() => (spare ??= python()), () => {});
+  let begun = 0;
 
   return {
     async ask(name, question) {
-      await loaded;
+      await ready;
       const id = ++asked;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
@@ -64,25 +68,23 @@ export function connect() {
       });
     },
     async command(run, order) {
-      const mine = runs.get(run);
-      if (!mine) throw new Error("that run has ended; start another");
-      mine.worker.postMessage({ command: JSON.stringify(order) });
+      runs.get(run)?.worker.postMessage({ command: JSON.stringify(order) });
     },
     async run(kind, question, heard, signal) {
-      const mine = spare ?? python();
+      const mine = spare ?? python(), run = String(++begun);
       spare = null;
-      const run = String(++started);
       runs.set(run, mine);
       let timer = 0;
       try {
-        await Promise.race([ended(signal), mine.ready]);
+        const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await said("A Python of its own is coming for this run …", Promise.race([mine.ready, left]));
         if (signal.aborted) return;
         heard({ run });
-        await new Promise((resolve) => {
-          signal.addEventListener("abort", resolve);
-          mine.heard = ({ event, over }) => {
-            if (over) resolve(null);
-            else heard(JSON.parse(event));
+        mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
+        const over = new Promise((resolve) => {
+          mine.heard = (message) => {
+            if (message.event) heard(JSON.parse(message.event));
+            if (message.over) resolve(null);
           };
           if (kind === "edit") {
             timer = setTimeout(() => {
@@ -90,22 +92,14 @@ export function connect() {
               resolve(null);
             }, 1000 * LIMIT);
           }
-          mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
         });
+        await Promise.race([over, left]);
       } finally {
         clearTimeout(timer);
         runs.delete(run);
-        mine.end();
+        mine.worker.terminate();
         spare ??= python();
       }
     },
   };
-}
-
-/** @param {AbortSignal} signal @returns {Promise<void>} */
-function ended(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve());
-  });
 }

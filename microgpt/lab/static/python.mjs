@@ -22,10 +22,15 @@ async function load() {
 
 onmessage = async ({ data }) => {
   const lab = await python;
-  if (data.id) {
-    postMessage({ id: data.id, told: lab.answer(data.name, data.question) });
-  } else if (data.run) {
-    await lab.run(data.run, (/** @type {string} */ event) => postMessage({ event }));
-    postMessage({ over: true });
-  } else if (data.command) lab.command(data.command);
+  try {
+    if (data.id) {
+      postMessage({ id: data.id, told: lab.answer(data.name, data.question) });
+    } else if (data.run) {
+      await lab.run(data.run, (/** @type {string} */ event) => postMessage({ event }));
+      postMessage({ over: true });
+    } else if (data.command) lab.command(data.command);
+  } catch (error) {  // Python's last line says what it is
+    const told = JSON.stringify({ error: /** @type {Error} */ (error).message.trim().split("\n").at(-1) });
+    postMessage(data.id ? { id: data.id, told } : { event: told, over: true });
+  }
 };
