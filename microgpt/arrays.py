@@ -22,7 +22,7 @@ class Rows(list[Any]):
     """A list that can be asked for itself as an array can, and so can the lists in it."""
 
     def __init__(self, items: list[Any]) -> None:
-        super().__init__(Rows(item) if isinstance(item, list) else item for item in items)
+        super().__init__(Rows(item) if isinstance(item, list) else float(item) for item in items)
 
     def tolist(self) -> list[Any]:
         """Return the same numbers as plain lists."""
@@ -32,7 +32,7 @@ class Rows(list[Any]):
 def array(numbers: Any) -> Array:
     """Return a number, or lists of numbers in lists, as an array of floats."""
     if BROWSER:
-        return Rows(numbers) if isinstance(numbers, list) else numbers  # type: ignore[return-value]
+        return Rows(numbers) if isinstance(numbers, list) else float(numbers)  # type: ignore[return-value]
     return np.array(numbers, dtype=float)
 
 

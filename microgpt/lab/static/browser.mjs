@@ -53,7 +53,7 @@ export function connect() {
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
-  ready.then(() => (spare ??= python()), () => {});
+  ready.then(() => (spare ??= python()));
   /** @type {Map<string, Python>} */
   const runs = new Map();
   let begun = 0;

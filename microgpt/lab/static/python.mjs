@@ -2,7 +2,16 @@
 import { compile, create } from "./kernel.mjs";
 
 const python = load();
-python.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: `Python could not be loaded (${error.message}); reload the page to try again` }));
+python.then(() => postMessage({ ready: true }), fail);
+addEventListener("unhandledrejection", (event) => {  // Pyodide tells of some failures in this way alone
+  event.preventDefault();
+  fail(event.reason);
+});
+
+/** @param {Error} error */
+function fail(error) {
+  postMessage({ failed: `Python could not be loaded (${error.message}); reload the page to try again` });
+}
 
 async function load() {
   const files = new URL("./pyodide/", import.meta.url).href;
