@@ -29,7 +29,7 @@ const SCREENS = [
   { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
-  { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
+  { id: "engines", title: "Engines", waits: true, load: () => import("./engines.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 
