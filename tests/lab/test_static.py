@@ -276,7 +276,7 @@ def events(page: Page) -> list[dict[str, Any]]:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Tell whether two answers are one but for the last bit or two, where exp() and log() differ."""
+    """Tell whether two answers are one, but for last bits, where exp() and log() may differ."""
     if isinstance(a, float):
         return bool(a == pytest.approx(b, rel=1e-12, abs=1e-15))
     if isinstance(a, dict):
@@ -370,6 +370,7 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
 
 def test_a_run_obeys_and_ends_with_its_screen(page: Page) -> None:
     go(page, "training?engine=scalar&steps=1000")
+    its = page.workers[-1]
     page.get_by_role("button", name="Step", exact=True).click()
     page.locator(".norm").first.wait_for(timeout=60_000)
     expect(page.locator(".steps")).to_have_text("0")
@@ -380,7 +381,6 @@ def test_a_run_obeys_and_ends_with_its_screen(page: Page) -> None:
     expect(page.locator(".steps")).not_to_have_text("2")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
-    its = page.workers[-1]
     with its.expect_event("close"):
         go(page, "play")
 

@@ -83,6 +83,7 @@ export function connect() {
         mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
         const over = new Promise((resolve) => {
           mine.heard = (message) => {
+            spare ??= python();
             if (message.event) heard(JSON.parse(message.event));
             if (message.over) resolve(null);
           };
