@@ -31,6 +31,7 @@ from tests.lab.conftest import close, numbers
 
 TESTS = Path(__file__).parents[1]
 NPM = TESTS / "node_modules" / "pyodide"
+AXE = TESTS / "node_modules" / "axe-core" / "axe.min.js"
 UNDER = "/some/where/"
 
 # Keeps what the page and its workers say to each other; changes nothing of it.
@@ -298,7 +299,7 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         logits = model.engine.inspect([26, *model.tokenizer.ids("ma")])["logits"][-1].tolist()
         seen = numbers(page.locator(".bar"), "data-p")
         assert close(seen, probabilities(logits, Sampling(0.7)))
-        expect(page.get_by_role("status").last).to_contain_text("Python is on its way")
+        expect(page.locator(".waiting")).to_contain_text("Python is on its way")
         go(page, "forward")
         loss = f"{model.score('emma').loss:.4f}"
         page.locator(".position").last.click()
@@ -307,6 +308,20 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         page.locator(".diagram svg").wait_for()
         go(page, "training")
         expect(page.get_by_label("Engine")).to_have_value("wasm")
+        page.get_by_role("button", name="Train", exact=True).click()
+        go(page, "engines")
+        expect(page.locator(".engines")).to_contain_text("Not here: native")
+        for width in (320, 1280):
+            page.set_viewport_size({"width": width, "height": 640})
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        if not AXE.exists():
+            pytest.skip("axe-core is not installed: npm install --prefix tests")
+        page.evaluate(AXE.read_text("utf-8"))
+        told = [page.evaluate("() => axe.run()")]
+        go(page, "play")
+        page.locator(".name").first.wait_for()
+        told.append(page.evaluate("() => axe.run()"))
+        assert [found["violations"] for found in told] == [[], []]
 
 
 def test_where_python_cannot_be_loaded_the_page_says_so(browser: Browser, address: str) -> None:
@@ -314,7 +329,8 @@ def test_where_python_cannot_be_loaded_the_page_says_so(browser: Browser, addres
         page.route("**/pyodide.asm.wasm", lambda route: route.abort())
 
     with opened(browser, address, lose) as page:
-        expect(page.get_by_role("status").last).to_contain_text("reload the page to try again")
+        expect(page.locator("#status")).to_contain_text("reload the page to try again")
+        expect(page.locator(".waiting")).to_be_empty()
         expect(page.locator(".name")).to_have_count(12)
 
 

@@ -26,18 +26,27 @@ function python() {
   return made;
 }
 
-/** Say in a line what is waited for, until it is there.
- * @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
-function said(line, coming) {
-  const status = /** @type {HTMLElement} */ (document.getElementById("status"));
-  status.textContent = line;
-  return coming.finally(() => {
-    if (status.textContent === line) status.textContent = "";
-  });
-}
-
 /** @returns {import("./app.mjs").Host} */
 export function connect() {
+  const foot = document.createElement("p");
+  foot.className = "waiting";
+  foot.setAttribute("role", "status");
+  document.body.append(foot);
+  /** @type {string[]} what is waited for */
+  const lines = [];
+
+  /** Say in a line what is waited for, until it is there.
+   * @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
+  function said(line, coming) {
+    const show = () => (foot.textContent = lines[0] ?? "");
+    lines.push(line);
+    show();
+    return coming.finally(() => {
+      lines.splice(lines.indexOf(line), 1);
+      show();
+    });
+  }
+
   const answers = python();
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
   const waiting = new Map();
@@ -49,7 +58,7 @@ export function connect() {
     if (error) reject(new Error(error));
     else resolve(answer);
   };
-  const ready = said("Python is on its way to your browser: 13 MB, once. Then it runs here.", answers.ready);
+  const ready = said("Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is live.", answers.ready);
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -77,7 +86,7 @@ export function connect() {
       let timer = 0;
       try {
         const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
-        await said("A Python of its own is coming for this run …", Promise.race([mine.ready, left]));
+        await said("Each run has a Python of its own; it is on its way.", Promise.race([mine.ready, left]));
         if (signal.aborted) return;
         heard({ run });
         mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
