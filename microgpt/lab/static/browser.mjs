@@ -87,7 +87,10 @@ export function connect() {
       try {
         const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
         await said("Each run has a Python of its own; it is on its way.", Promise.race([mine.ready, left]));
-        if (signal.aborted) return;
+        if (signal.aborted) {  // before it began: another run may have this Python
+          spare ??= mine;
+          return;
+        }
         heard({ run });
         mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
         const over = new Promise((resolve) => {
@@ -107,7 +110,7 @@ export function connect() {
       } finally {
         clearTimeout(timer);
         runs.delete(run);
-        mine.worker.terminate();
+        if (spare !== mine) mine.worker.terminate();
         spare ??= python();
       }
     },
