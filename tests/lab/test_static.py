@@ -78,6 +78,7 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
     assert "server.mjs" not in names
     page = (site / "index.html").read_text("utf-8")
     assert "server.mjs" not in page
+    assert "script-src 'self' 'wasm-unsafe-eval';" in page
     assert 'src="/' not in page
     assert 'href="/' not in page
     with zipfile.ZipFile(site / "microgpt.zip") as archive:
