@@ -118,6 +118,7 @@ def main() -> None:
             figures |= {name: statistics.median(o[name] for o in opened) for name in opened[0]}
             figures["steps_per_second"] = {engine: speed(page, engine) for engine in STEPS}
         figures |= {"chromium": browser.version, "cores": os.cpu_count()}
+        figures["load"] = os.getloadavg()[0]  # of the machine: above its cores, times are too long
         browser.close()
     print(json.dumps(figures, indent=2))
     if given.out:
