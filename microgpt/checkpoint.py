@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_safetensors
-
+from microgpt.arrays import BROWSER, Array, shape, sound
 from microgpt.config import GPTConfig
 
+if not BROWSER:  # there, models come as JSON
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save as to_safetensors
+
 FORMAT = "microgpt 1"
-State = Mapping[str, NDArray[np.floating]]
+State = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,11 @@ def check_state(config: GPTConfig, state: State) -> None:
     if unlike := sorted(shapes.keys() ^ state.keys()):
         raise ValueError(f"tensor {unlike[0]} is missing or does not belong there")
     for name, array in state.items():
-        if array.shape != shapes[name]:
-            raise ValueError(f"tensor {name} has the shape {array.shape}, not {shapes[name]}")
-        if not np.isfinite(array).all():
+        if shape(array) != shapes[name]:
+            raise ValueError(f"tensor {name} has the shape {shape(array)}, not {shapes[name]}")
+        if not sound(array):
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
-        if name.startswith(("adam.v.", "adam.t")) and (array < 0).any():
+        if name.startswith(("adam.v.", "adam.t")) and not sound(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")
 
 

@@ -5,8 +5,6 @@ import os
 import random
 from dataclasses import dataclass
 
-import numpy as np
-
 from microgpt import engines
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
@@ -95,16 +93,20 @@ class Model:
             ValueError: a character is not in the vocabulary.
         """
         tokens = self.tokenizer.encode(text)[: self.config.block_size + 1]
-        logits = np.asarray(self.engine.inspect(tokens[:-1])["logits"], dtype=float)
-        logits -= logits.max(axis=1, keepdims=True)
-        log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))  # (T, vocab_size)
+        logits = self.engine.inspect(tokens[:-1])["logits"].tolist()
         return Score(
             text,
             [*text, ""][: len(tokens) - 1],
-            [-log_probs[t, token].item() for t, token in enumerate(tokens[1:])],
+            [_surprise(row, token) for row, token in zip(logits, tokens[1:], strict=True)],
             math.log(self.config.vocab_size),
             self.bigram.losses(tokens) if self.bigram else None,
         )
+
+
+def _surprise(logits: list[float], token: int) -> float:
+    """Return -log p(token) (nats), finite however unlikely the token."""
+    largest = max(logits)
+    return math.log(sum(math.exp(z - largest) for z in logits)) + largest - logits[token]
 
 
 def _bigram(checkpoint: Checkpoint) -> Bigram | None:

@@ -232,7 +232,7 @@ def test_memory_grows(create: Create) -> None:
     native = engines.create_trainable("native", config, engine.state())
     batch = documents(config, 70)
     assert engine.loss(batch) == pytest.approx(native.loss(batch), rel=1e-5)
-    engine.evaluate("create(module, {...engine.config, n_embd: 4}).then((e) => void (other = e))")
+    engine.evaluate("void (globalThis.other = create(module, {...engine.config, n_embd: 4}))")
     assert engine.evaluate("other.loss(given)", batch) == pytest.approx(np.log(27), abs=1e-6)
     assert engine.loss(batch) == pytest.approx(native.loss(batch), rel=1e-5)
 

@@ -29,7 +29,7 @@ class Wasm:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.evaluate("create(module, given).then((made) => void (engine = made))", vars(config))
+        self.evaluate("void (engine = create(module, given))", vars(config))
         self.load(state)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any
 
+from microgpt.arrays import BROWSER
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, State, TrainableEngine
 
@@ -13,6 +14,11 @@ ENGINES = {
     "fixed": ("fixed", "FixedEngine", "the cartridge's integers; runs models, cannot train them"),
     "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
 }
+if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it
+    ENGINES = {
+        "wasm": ("wasm", "WasmEngine", "C in WebAssembly, where Python itself runs in a browser"),
+        **ENGINES,
+    }
 
 
 def create(

@@ -12,13 +12,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from microgpt import gpt
+from microgpt.arrays import Array as Array
+from microgpt.arrays import array
 from microgpt.config import GPTConfig
 
-Array = NDArray[np.floating]
 State = Mapping[
     str, Array
 ]  # parameters by name, and where there are any: adam.m.*, adam.v.*, adam.t
@@ -121,9 +119,7 @@ def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
             f"{MOST_PARAMS:,}; make n_embd, n_layer, block_size or the vocabulary smaller"
         )
     params = gpt.init(config, rng)
-    return {
-        name: np.array([[p.data for p in row] for row in rows]) for name, rows in params.items()
-    }
+    return {name: array([[p.data for p in row] for row in rows]) for name, rows in params.items()}
 
 
 def check_tokens(config: GPTConfig, tokens: Document) -> None:

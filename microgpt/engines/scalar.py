@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-
 from microgpt import gpt
+from microgpt.arrays import array
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import (
@@ -34,11 +33,15 @@ class ScalarEngine:
     def load(self, state: State) -> None:
         check_state(self.config, state)
         names = [name for name, _ in self.config.shapes()]
-        self.params = {name: _matrix(state[name]) for name in names}
+        self.params = {
+            name: [[gpt.Value(x) for x in row] for row in _rows(state[name])] for name in names
+        }
         self._flat = gpt.flat(self.params)
         self._t = int(state["adam.t"]) if "adam.t" in state else 0
         self._moments = {
-            which: [x for name in names for x in state[f"adam.{which}.{name}"].ravel().tolist()]
+            which: [
+                x for name in names for row in _rows(state[f"adam.{which}.{name}"]) for x in row
+            ]
             if self._t
             else [0.0] * len(self._flat)
             for which in "mv"
@@ -49,8 +52,8 @@ class ScalarEngine:
         state = self._by_name([p.data for p in self._flat])
         for which, moments in self._moments.items():
             named = self._by_name(moments)
-            state |= {f"adam.{which}.{name}": array for name, array in named.items()}
-        return state | {"adam.t": np.array(float(self._t))}
+            state |= {f"adam.{which}.{name}": moment for name, moment in named.items()}
+        return state | {"adam.t": array(float(self._t))}
 
     def reset(self) -> None:
         self._pos, (self._keys, self._values) = 0, gpt.cache(self.config)
@@ -64,35 +67,44 @@ class ScalarEngine:
         for layer in (*keys, *values):  # keep the numbers, not the graph behind them
             layer[-1] = [gpt.Value(x.data) for x in layer[-1]]
         self._pos += 1
-        return _array(logits)
+        return array(_data(logits))
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
         if count > c.block_size:
             raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
-        seen: dict[str, list[Array]] = {"softmax": [], "rmsnorm": [], "relu": [], "lm_head": []}
+        seen: dict[str, list[list[float]]] = {
+            "softmax": [],
+            "rmsnorm": [],
+            "relu": [],
+            "lm_head": [],
+        }
         watched = _watching(self.params, seen)
         keys, values = gpt.cache(c)
-        logits = np.array(
-            [_array(watched(self.params, c, t, i, keys, values)) for i, t in enumerate(tokens)]
-        )
-        attention = np.zeros((c.n_layer, c.n_head, count, count))
-        weights = iter(seen["softmax"])
-        for t in range(count):
-            for layer in range(c.n_layer):
-                for head in range(c.n_head):
-                    attention[layer, head, t, : t + 1] = next(weights)
-        # rmsnorm reads the embedding, then in each layer the stream before attention and before MLP
-        streams = np.array(seen["rmsnorm"]).reshape(count, 1 + 2 * c.n_layer, c.n_embd)
-        residual = np.concatenate([streams[:, 1::2], np.array(seen["lm_head"])[:, None]], axis=1)
-        hidden = np.array(seen["relu"]).reshape(count, c.n_layer, 4 * c.n_embd)
+        logits = [
+            _data(watched(self.params, c, token, pos, keys, values))
+            for pos, token in enumerate(tokens)
+        ]
+        # position by position: softmax weighs for each head of each layer, ReLU wakes each layer's
+        # units, rmsnorm reads the embedding, then in each layer the stream before attention and MLP
+        heads, norms, units = seen["softmax"], seen["rmsnorm"], seen["relu"]
+        attention = [
+            [
+                [*weights, *[0.0] * (count - len(weights))]
+                for weights in heads[i :: len(heads) // count]
+            ]
+            for i in range(c.n_layer * c.n_head)
+        ]
+        streams = [norms[i :: len(norms) // count] for i in range(1, 1 + 2 * c.n_layer, 2)]
         return {
-            "logits": logits,
-            "probs": np.array([_array(gpt.softmax([gpt.Value(z) for z in row])) for row in logits]),
-            "attention": attention,
-            "residual": residual.swapaxes(0, 1).copy(),
-            "hidden": hidden.swapaxes(0, 1).copy(),
+            "logits": array(logits),
+            "probs": array([_data(gpt.softmax([gpt.Value(z) for z in row])) for row in logits]),
+            "attention": array(
+                [attention[i : i + c.n_head] for i in range(0, len(attention), c.n_head)]
+            ),
+            "residual": array([*streams, seen["lm_head"]]),
+            "hidden": array([units[i :: c.n_layer] for i in range(c.n_layer)]),
         }
 
     def train(
@@ -148,24 +160,25 @@ class ScalarEngine:
         (total,) = loss._children  # gpt.loss ends in total * (1/n), and total adds up the positions
         return gpt.add([s * weight for s, weight in zip(total._children, weights, strict=True)])
 
-    def _by_name(self, numbers: Sequence[float]) -> dict[str, Array]:
+    def _by_name(self, numbers: list[float]) -> dict[str, Array]:
         arrays, start = {}, 0
         for name, (rows, columns) in self.config.shapes():
             end = start + rows * columns
-            arrays[name] = np.array(numbers[start:end], dtype=float).reshape(rows, columns)
+            arrays[name] = array([numbers[i : i + columns] for i in range(start, end, columns)])
             start = end
         return arrays
 
 
-def _matrix(array: Array) -> gpt.Matrix:
-    return [[gpt.Value(x) for x in row] for row in array.astype(float).tolist()]
+def _rows(matrix: Array) -> list[list[float]]:
+    rows: list[list[float]] = matrix.tolist()
+    return rows
 
 
-def _array(values: Sequence[gpt.Value]) -> Array:
-    return np.array([v.data for v in values])
+def _data(values: Sequence[gpt.Value]) -> list[float]:
+    return [v.data for v in values]
 
 
-def _watching(params: gpt.Params, seen: dict[str, list[Array]]) -> Callable[..., Any]:
+def _watching(params: gpt.Params, seen: dict[str, list[list[float]]]) -> Callable[..., Any]:
     """Return gpt.gpt, the same code, calling functions that also note what passes through them.
 
     Each function of gpt.py finds the others by name; here the names lead to these.
@@ -174,18 +187,18 @@ def _watching(params: gpt.Params, seen: dict[str, list[Array]]) -> Callable[...,
 
     def softmax(logits: gpt.Vector) -> gpt.Vector:
         probs = gpt.softmax(logits)
-        seen["softmax"].append(_array(probs))
+        seen["softmax"].append(_data(probs))
         return probs
 
     def rmsnorm(x: gpt.Vector) -> gpt.Vector:
-        seen["rmsnorm"].append(_array(x))
+        seen["rmsnorm"].append(_data(x))
         return gpt.rmsnorm(x)
 
     def linear(x: gpt.Vector, w: gpt.Matrix) -> gpt.Vector:
         if w is params["lm_head"]:
-            seen["lm_head"].append(_array(x))
+            seen["lm_head"].append(_data(x))
         elif len(x) > len(w):  # only mlp_fc2 is wider than high: its input are the units after ReLU
-            seen["relu"].append(_array(x))
+            seen["relu"].append(_data(x))
         return gpt.linear(x, w)
 
     names |= {"softmax": softmax, "rmsnorm": rmsnorm, "linear": linear}

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from microgpt import engines, gpt, xray
+from microgpt.arrays import BROWSER
 from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, choose, probabilities
@@ -139,9 +138,9 @@ class Answers:
         if type(m) is not int or type(n) is not int:
             raise ValueError(f"m is {m!r} and n is {n!r}; they must be whole numbers, 1 or more")
         tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
-        config, state = self.model.config, self.model.checkpoint.state
+        state = self.model.checkpoint.state
         try:
-            engine: Any = engines.create("fixed", config, state, m=m, n=n)
+            engine: Any = engines.create("fixed", self.model.config, state, m=m, n=n)
         except ValueError as error:  # that is an answer too: so few bits, or so many, will not do
             return {"refused": str(error)}
         return _read(engine, tokens) | {"saturations": engine.saturations}
@@ -188,8 +187,13 @@ class Answers:
 
 
 def host() -> dict[str, Any]:
-    """Return what can be done here, on this machine: the engines that can train."""
-    return {"engines": engines.trainable()}
+    """Return what can be done here: the engines that can train, those not here, the documents."""
+    present = engines.present()
+    return {
+        "engines": engines.trainable(),
+        "absent": [name for name in engines.ENGINES if name not in present],
+        "data": ["world"] if BROWSER else ["world", "names"],
+    }
 
 
 def pack(trace: xray.Trace) -> dict[str, Any]:
@@ -234,7 +238,7 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
 
 def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:
     """Return an engine's logits after each token of a document, and its loss (nats/token)."""
-    logits = np.asarray(engine.inspect(tokens[:-1])["logits"], dtype=float).tolist()
+    logits = engine.inspect(tokens[:-1])["logits"].tolist()
     surprises = [
         -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
         for row, token in zip(logits, tokens[1:], strict=True)

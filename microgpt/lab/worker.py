@@ -2,7 +2,7 @@
 
 Its first line on standard input is what to do, each later one a command, each line on standard
 output an event; all are JSON objects. It ends with its work, or when its input does: whoever
-started it is gone then.
+started it is gone then. A run itself knows no process: browser.py has it in a worker of the page's.
 """
 
 import json
@@ -12,12 +12,12 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
+from operator import mul
 from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 from microgpt import dataset, engines, gpt, xray
 from microgpt.checkpoint import Checkpoint
@@ -34,72 +34,102 @@ HELD_OUT = 0.05  # of the names, where the model's record says nothing
 NAMES = 200  # held out, that each Qm.n is measured on
 LIMIT = 60  # seconds that edited code may take
 MEMORY = 4 * 2**30  # bytes of address space that it may have
-Emit = Callable[[dict[str, Any]], None]
+SQUARINGS = 20  # two directions of which one is 0.01% longer are told apart
+Event = dict[str, Any]
+Points = list[tuple[float, float]]
 
 
 class Controls:
-    """What the page's buttons say, heard by a thread of its own."""
+    """What the page's buttons say."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._next = 0.0  # when the next step is due
         self.paused = False
         self.steps = 0  # to take although paused
         self.speed: float | None = None  # steps a second; None for as fast as it goes
         self.follow = ["lm_head", 0, 0]
 
-    def listen(self) -> None:
-        """Take commands until the input ends, then end the process."""
-        for line in sys.stdin:
-            command = json.loads(line)
-            with self._changed:
-                self.paused = bool(command.get("paused", self.paused))
-                self.steps += int(command.get("step", 0))
-                self.speed = command.get("speed", self.speed)
-                self.follow = command.get("follow", self.follow)
-                self._changed.notify_all()
-        os._exit(0)
-
-    def wait(self, next_at: float) -> None:
-        """Wait until a step may be taken: not paused, or told to step, and not before a time."""
+    def obey(self, command: Event) -> None:
+        """Take a command: paused, step, speed, follow."""
         with self._changed:
-            while self.paused and not self.steps:
-                self._changed.wait()
+            self.paused = bool(command.get("paused", self.paused))
+            self.steps += int(command.get("step", 0))
+            self.speed = command.get("speed", self.speed)
+            self.follow = command.get("follow", self.follow)
+            self._changed.notify_all()
+
+    def take(self) -> float:
+        """Take a step if one may be taken, and return 0; else return the seconds until then."""
+        with self._changed:
+            now = time.monotonic()
             if self.paused:
+                if not self.steps:
+                    return math.inf
                 self.steps -= 1
-                return
-            while not self.paused and (left := next_at - time.monotonic()) > 0:
-                self._changed.wait(left)
+            elif now < self._next:
+                return self._next - now
+            self._next = max(self._next, now - 0.1) + 1 / self.speed if self.speed else now
+            return 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until a command comes."""
+        with self._changed:
+            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
 def main() -> None:
-    """Do what the first line says; an error is an event like any other."""
+    """Do what the first line says."""
     os.nice(10)  # the page, and the rest of the machine, come first
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what edited code prints is no event
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(event: Event) -> None:
         out.write(json.dumps(event) + "\n")
         out.flush()
 
+    def listen() -> None:
+        for line in sys.stdin:
+            controls.obey(json.loads(line))
+        os._exit(0)
+
     question = json.loads(sys.stdin.readline())
     controls = Controls()
-    threading.Thread(target=controls.listen, daemon=True).start()
-    try:
-        work = {"training": train, "edit": edit, "bits": bits}[question.pop("kind")]
-        work(question, controls, emit)
-    except KeyError as error:
-        emit({"error": f"there is no run of the kind {error}"})
-    except MemoryError:
-        emit({"error": "it needs more memory than it may have"})
-    except (ValueError, OSError) as error:
-        emit({"error": " ".join(str(error).split())})
-    except (Exception, SystemExit) as error:  # edited code may stop in any way
-        emit({"error": f"it stops with {type(error).__name__}: {' '.join(str(error).split())}"})
-    out.flush()
+    threading.Thread(target=listen, daemon=True).start()
+    if question.get("kind") == "edit":
+        confine(emit)
+    for told in run(question, controls, Checkpoint.load(sys.argv[1])):
+        if isinstance(told, float):
+            controls.wait(told)
+        else:
+            emit(told)
     os._exit(0)
 
 
-def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator[Event | float]:
+    """Do what a question says; yield events, and where there is to wait, the seconds.
+
+    An error is an event like any other.
+    """
+    kind = question.pop("kind", None)
+    try:
+        if kind == "training":
+            yield from train(question, controls)
+        elif kind == "edit":
+            yield from edit(question, checkpoint)
+        elif kind == "bits":
+            yield from bits(checkpoint)
+        else:
+            yield {"error": f"there is no run of the kind {kind!r}"}
+    except MemoryError:
+        yield {"error": "it needs more memory than it may have"}
+    except (ValueError, OSError) as error:
+        yield {"error": " ".join(str(error).split())}
+    except (Exception, SystemExit) as error:  # edited code may stop in any way
+        yield {"error": f"it stops with {type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def train(question: Event, controls: Controls) -> Iterator[Event | float]:
     """Train a model, and show what happens."""
     name = question.pop("data", "world")
     if name not in ("world", "names"):
@@ -115,56 +145,48 @@ def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     }
     run = Run(data, Settings(**question), sizes, engine)
     uniform, bigram = run.standard()
-    emit(
-        {
-            "documents": len(run.train),
-            "n_params": run.config.n_params,
-            "engine": run.engine_name,
-            "vocabulary": run.tokenizer.vocabulary,
-            "uniform": uniform,
-            "bigram": bigram,
-            "steps": run.settings.steps,
-        }
-    )
+    yield {
+        "documents": len(run.train),
+        "n_params": run.config.n_params,
+        "engine": run.engine_name,
+        "vocabulary": run.tokenizer.vocabulary,
+        "uniform": uniform,
+        "bigram": bigram,
+        "steps": run.settings.steps,
+    }
     look = Look(run)
-    emit(look(controls.follow, force=True))
-    steps = run.advance()
-    next_at, losses, told = time.monotonic(), list[float](), 0.0
+    yield look(controls.follow, force=True)
+    steps, losses, told = run.advance(), list[float](), 0.0
     while run.step < run.settings.steps:
-        controls.wait(next_at)
+        while seconds := controls.take():
+            yield seconds
         if controls.paused or controls.speed:
             steps = run.advance()  # afresh, it takes one step at first
-        if controls.speed:
-            next_at = max(next_at, time.monotonic() - 0.1) + 1 / controls.speed
         progress = next(steps)
         losses += progress.losses
         at_rest = controls.paused or run.step == run.settings.steps
         if at_rest or progress.val_loss is not None or time.monotonic() - told > FRAME:
-            event: dict[str, Any] = {"step": progress.step, "losses": losses}
+            event: Event = {"step": progress.step, "losses": losses}
             if progress.val_loss is not None:
                 event["val_loss"] = progress.val_loss
-            emit(event | look(controls.follow, at_rest))
+            yield event | look(controls.follow, at_rest)
             losses, told = [], time.monotonic()
-    emit({"done": True})
+    yield {"done": True}
 
 
-def edit(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+def edit(question: Event, checkpoint: Checkpoint) -> Iterator[Event]:
     """Run gpt.py and an edited copy side by side: where they part, and how both learn."""
-    confine(emit)
     text, source = str(question["text"]), str(question["source"])
-    checkpoint = Checkpoint.load(sys.argv[1])
     ours = xray.record(text, checkpoint)
     theirs = xray.record_source(source, text, checkpoint)
     parted = xray.diff(ours, theirs)
-    emit(
-        {
-            "line": [asdict(place) if place else None for place in (parted.line_a, parted.line_b)],
-            "number": asdict(parted.number) if parted.number else None,
-            "same": not parted,
-            "failed": theirs.error,
-            "losses": [ours.loss, theirs.loss],
-        }
-    )
+    yield {
+        "line": [asdict(place) if place else None for place in (parted.line_a, parted.line_b)],
+        "number": asdict(parted.number) if parted.number else None,
+        "same": not parted,
+        "failed": theirs.error,
+        "losses": [ours.loss, theirs.loss],
+    }
     if theirs.error:
         return
     documents = list(dataset.load("world").documents)
@@ -172,17 +194,17 @@ def edit(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     alphabet = "".join(sorted(set("".join(documents))))
     learners = [learn(module, documents, alphabet) for module in (gpt, load(source).module)]
     for step in range(STEPS):
-        emit({"step": step + 1, "pair": [next(learner) for learner in learners]})
-    emit({"names": [next(learner) for learner in learners], "done": True})
+        yield {"step": step + 1, "pair": [next(learner) for learner in learners]}
+    yield {"names": [next(learner) for learner in learners], "done": True}
 
 
-def bits(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+def bits(checkpoint: Checkpoint) -> Iterator[Event]:
     """Measure every Qm.n of the integer engine on names held out: how many bits does it need?
 
     A width can be divided in many ways. `choosing` tells the best of them: the loss on other names
     than those that `loss` is of.
     """
-    model = Model.load(sys.argv[1])
+    model = Model(checkpoint.model())
     settings = model.training.get("settings", {})
     parts = dataset.split(dataset.load("world").documents, settings.get("val") or HELD_OUT)
     known = set(model.tokenizer.vocabulary)
@@ -192,14 +214,12 @@ def bits(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
     if not (val and test):
         raise ValueError("the names held out are in letters that the model does not know")
     choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
-    emit(
-        {
-            "names": len(test),
-            "unseen": bool(settings.get("val")),
-            "float": sum(model.score(text).loss for text in test) / len(test),
-            "uniform": math.log(model.config.vocab_size),
-        }
-    )
+    yield {
+        "names": len(test),
+        "unseen": bool(settings.get("val")),
+        "float": sum(model.score(text).loss for text in test) / len(test),
+        "uniform": math.log(model.config.vocab_size),
+    }
     for width in range(2, 17):
         for n in range(1, width):
             m = width - n
@@ -210,16 +230,14 @@ def bits(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
             except ValueError:  # sums of its products could leave 32 bits
                 continue
             loss, saturations = engine.loss(reported), engine.saturations
-            emit(
-                {
-                    "m": m,
-                    "n": n,
-                    "loss": loss,
-                    "saturations": saturations,
-                    "choosing": engine.loss(choosing),
-                }
-            )
-    emit({"done": True})
+            yield {
+                "m": m,
+                "n": n,
+                "loss": loss,
+                "saturations": saturations,
+                "choosing": engine.loss(choosing),
+            }
+    yield {"done": True}
 
 
 def learn(module: ModuleType, documents: list[str], alphabet: str) -> Iterator[Any]:
@@ -239,7 +257,7 @@ def learn(module: ModuleType, documents: list[str], alphabet: str) -> Iterator[A
     yield [module.decode(module.sample(params, config, rng), alphabet) for _ in range(5)]
 
 
-def confine(emit: Emit) -> None:
+def confine(emit: Callable[[Event], None]) -> None:
     """Set limits to a process that runs edited code: seconds, and memory where it can be set."""
 
     def give_up() -> None:
@@ -263,7 +281,7 @@ class Look:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.next = self.named = 0.0
-        self.points: Array | None = None
+        self.points: Points | None = None
 
     def __call__(self, follow: list[Any], force: bool = False) -> dict[str, Any]:
         """Return what is to be seen now; nothing where the last look was a moment ago."""
@@ -274,12 +292,12 @@ class Look:
         batch = [run.train[i % count] for i in range(run.step * size, (run.step + 1) * size)]
         gradients = run.engine.gradients(batch)  # those that the next step will follow
         state = run.engine.state()
-        self.points = plane(state["wte"], self.points)
+        self.points = plane(state["wte"].tolist(), self.points)
         seen: dict[str, Any] = {
             "at": run.step,
             "document": run.tokenizer.decode(batch[0][1:-1]),
-            "norms": {name: float(np.linalg.norm(g)) for name, g in gradients.items()},
-            "points": self.points.round(4).tolist(),
+            "norms": {name: math.hypot(*chain(*g.tolist())) for name, g in gradients.items()},
+            "points": [[round(x, 4) for x in point] for point in self.points],
             "followed": self._follow(state, gradients, *follow),
         }
         if force or now > self.named:
@@ -309,17 +327,55 @@ class Look:
         }
 
 
-def plane(vectors: Array, before: Array | None) -> Array:
+def plane(vectors: Sequence[Sequence[float]], before: Points | None) -> Points:
     """Return vectors (n, d) on the plane in which they differ most (n, 2): PCA.
 
     The plane is turned to lie as it did before, so that points move because the vectors do.
     """
-    centered = vectors - vectors.mean(axis=0)
-    points: Array = centered @ np.linalg.svd(centered, full_matrices=False)[2][:2].T
-    if before is not None:
-        u, _, v = np.linalg.svd(points.T @ before)  # orthogonal Procrustes
-        points = points @ (u @ v)
-    return points
+    means = [sum(column) / len(column) for column in zip(*vectors, strict=True)]
+    left = [[x - mean for x, mean in zip(v, means, strict=True)] for v in vectors]
+    found = []
+    for _ in range(2):
+        axis = direction(left)
+        found.append([sum(map(mul, v, axis)) for v in left])
+        left = [
+            [x - place * a for x, a in zip(v, axis, strict=True)]
+            for v, place in zip(left, found[-1], strict=True)
+        ]
+    points = list(zip(*found, strict=True))
+    if before is None:
+        return points
+    # the orthogonal matrix that brings them nearest, of all turns and of all turned mirrors
+    pairs = list(zip(points, before, strict=True))
+    turns = []
+    for side in (1, -1):
+        a = sum(x * u + side * y * v for (x, y), (u, v) in pairs)
+        b = sum(x * v - side * y * u for (x, y), (u, v) in pairs)
+        turns.append((math.hypot(a, b), side, math.atan2(b, a)))
+    _, side, angle = max(turns)
+    c, s = math.cos(angle), math.sin(angle)
+    return [(c * x - side * s * y, s * x + side * c * y) for x, y in points]
+
+
+def direction(vectors: Sequence[Sequence[float]]) -> list[float]:
+    """Return the direction, of length 1, in which vectors (n, d) reach furthest from 0.
+
+    The matrix of their products, squared again and again, forgets every other.
+    """
+    columns = list(zip(*vectors, strict=True))
+    few = min(columns, vectors, key=len)
+    matrix = [[sum(map(mul, a, b)) for b in few] for a in few]
+    for _ in range(SQUARINGS):
+        trace = sum(row[i] for i, row in enumerate(matrix)) or 1.0
+        matrix = [[x / trace for x in row] for row in matrix]
+        if sum(sum(map(mul, row, row)) for row in matrix) > 1 - 1e-12:
+            break  # one direction is left
+        matrix = [[sum(map(mul, a, b)) for b in matrix] for a in matrix]  # it is symmetric
+    axis = max(matrix, key=lambda row: sum(map(mul, row, row)))
+    if few is vectors:
+        axis = [sum(map(mul, column, axis)) for column in columns]
+    length = math.hypot(*axis) or 1.0
+    return [x / length for x in axis]
 
 
 if __name__ == "__main__":

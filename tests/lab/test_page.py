@@ -1,6 +1,7 @@
 """The lab's page in a browser: its numbers are the engine's, its stories can be walked."""
 
 import json
+import re
 import struct
 import subprocess
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_play(show: Open, model: Model) -> None:
     assert [n.get_attribute("aria-label") for n in names.all()] == expected
     page.locator(".bar[data-token='0']").click()
     expect(page.get_by_label("The beginning of a name")).to_have_value("kia")
+    expect(names.first).to_have_attribute("aria-label", re.compile("^kia"))
     names.first.click()
     name = page.get_by_label("The beginning of a name").input_value()
     assert name.startswith("kia")

@@ -418,14 +418,14 @@ def test_a_loop_without_end_is_ended() -> None:
 
 
 # ---- The map of letters --------------------------------------------------------------------------
-@given(st.integers(0, 2**32 - 1))
-def test_the_plane_shows_as_much_as_a_plane_can(seed: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.sampled_from([8, 16, 40]))
+def test_the_plane_shows_as_much_as_a_plane_can(seed: int, n_embd: int) -> None:
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(27, 16))
-    points = plane(vectors, None)
+    vectors = rng.normal(size=(27, n_embd))
+    points = np.array(plane(vectors.tolist(), None))
     kept = np.linalg.eigvalsh(np.cov(vectors.T))[-2:].sum()  # another way to the same
     assert (points**2).sum() / 26 == pytest.approx(kept)
-    turned = plane(vectors + rng.normal(size=(27, 16)) * 1e-6, -points)
-    assert np.allclose(
-        turned, -points, atol=1e-3
-    )  # as it lay before, not as it happens to come out
+    for before in (-points, points * [1, -1], points @ [[0.6, 0.8], [-0.8, 0.6]]):
+        moved = vectors + rng.normal(size=vectors.shape) * 1e-6
+        turned = plane(moved.tolist(), [(x, y) for x, y in before.tolist()])
+        assert np.allclose(turned, before, atol=1e-3)  # as it lay, not as it happens to come out

@@ -1,4 +1,4 @@
-// The shell: which screen is shown, in what colours, and how a screen speaks with the server.
+// The shell: which screen is shown, in what colours, and what a screen speaks with.
 
 /**
  * What a screen gets: named values that can be watched, and a way to ask.
@@ -12,6 +12,14 @@
  * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
  */
 
+/**
+ * Who answers: a server (server.mjs) or Python in this browser (browser.mjs); index.html names one.
+ * @typedef {object} Host
+ * @property {(name: string, question: object) => Promise<any>} ask
+ * @property {Model["run"]} run
+ * @property {Model["command"]} command
+ */
+
 /** @typedef {{render: (context: {model: Model, el: HTMLElement}) => (void | (() => void))}} View */
 
 /** A screen waits for the host to say what it has, or it does not: then recorded answers do for a start.
@@ -21,18 +29,12 @@ const SCREENS = [
   { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
-  { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
+  { id: "engines", title: "Engines", waits: true, load: () => import("./engines.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 
-/** @returns {Model} */
-function connect() {
-  const found = /[#&]token=([\w-]+)/.exec(location.hash);
-  if (found) {  // seen once, then kept out of sight, of history and of shared links
-    sessionStorage.setItem("token", found[1]);
-    history.replaceState(null, "", location.pathname + location.hash.replace(found[0], ""));
-  }
-  const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
+/** Values that can be watched, and a host to ask. @param {Host} host @returns {Model} */
+function create(host) {
   /** @type {Map<string, any>} */
   const values = new Map();
   const target = new EventTarget();
@@ -42,20 +44,6 @@ function connect() {
   const recorded = fetch("recorded.json").then((answer) => answer.json())
     .then((rows) => new Map(rows.map((/** @type {[string, object, any]} */ [name, question, answer]) => [key(name, question), answer])),
       () => new Map());
-
-  /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
-  async function post(path, body, signal) {
-    let answer;
-    try {
-      answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      throw new Error("The lab has been closed. Start it again with: microgpt lab");
-    }
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    return answer;
-  }
-
   return {
     get: (name) => values.get(name),
     set(name, value) {
@@ -64,29 +52,14 @@ function connect() {
     },
     on: (event, heard) => target.addEventListener(event, heard),
     off: (event, heard) => target.removeEventListener(event, heard),
-    ask: async (name, question = {}) => (await recorded).get(key(name, question))
-      ?? (await post(`api/ask/${name}`, question)).json(),
-    command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
-    async run(kind, question, heard, signal) {
-      const { body } = await post(`api/run/${kind}`, question, signal);
-      if (!body) return;
-      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (;;) {
-        const { value, done } = await reader.read().catch((error) => {
-          if (signal.aborted) return { value: "", done: true };  // whoever asked has left
-          throw error;
-        });
-        if (done) return;
-        const events = (rest + value).split("\n\n");
-        rest = events.pop() ?? "";
-        for (const event of events) heard(JSON.parse(event.slice("data: ".length)));
-      }
-    },
+    ask: async (name, question = {}) => (await recorded).get(key(name, question)) ?? host.ask(name, question),
+    command: host.command,
+    run: host.run,
   };
 }
 
-const model = connect();
+const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
+const model = create((await import(content)).connect());
 model.set("keyboard", window);
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));

@@ -13,6 +13,7 @@ const WIDE = 720, TALL = 320, LEFT = 40, BOTTOM = 30, TOP = 3.6;  // of the char
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const { config, vocabulary } = model.get("described");
+  const { absent } = model.get("host");
   const params = model.get("params") ?? {};
   let text = params.text ?? "emma", pos = 0;
   const form = { m: Number(params.m ?? 8), n: Number(params.n ?? 8) };
@@ -46,7 +47,7 @@ function render({ model, el }) {
     h("div", { class: "bar-top" }, h("h1", {}, "Engines"), h("label", { class: "read" }, h("span", {}, "All read"), name), tabs,
       h("button", { type: "button", onclick: () => ask({ text }) }, "Measure again")),
     h("p", { class: "lead" }, "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left."),
-    table, bits);
+    table, h("p", { class: "key", hidden: !absent.length }, `Not here: ${absent.join(", ")}. `, h("code", {}, "microgpt engines"), ", where microgpt is installed, tells how to get them."), bits);
 
   const paint = once(draw);
   const ask = latest((/** @type {{text: string}} */ q) => model.ask("engines", q), (answer) => {

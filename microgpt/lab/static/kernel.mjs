@@ -40,8 +40,8 @@ export async function compile(source) {
  * @param {WebAssembly.Module} module
  * @param {Config} config
  * @param {Optimizer} [optimizer]
- * @returns {Promise<Engine>} */
-export async function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, eps: 1e-8 }) {
+ * @returns {Engine} */
+export function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, eps: 1e-8 }) {
   const { n_layer, n_embd, n_head, block_size, vocab_size } = config;
   for (const [name, size] of Object.entries({ n_layer, n_embd, n_head, block_size, vocab_size })) {
     need(Number.isInteger(size) && size >= 1 && size < 2 ** 31, `${name} is ${size}; it must be a whole number, 1 or more`);
@@ -52,7 +52,7 @@ export async function create(module, config, optimizer = { beta1: 0.85, beta2: 0
     need(beta >= 0 && beta < 1, `${name} is ${beta}; it must be 0 or more, and less than 1`);
   }
   need(eps > 0 && eps < Infinity, `eps is ${eps}; it must be more than 0`);
-  const { exports } = await WebAssembly.instantiate(module);
+  const { exports } = new WebAssembly.Instance(module);
   const calls = /** @type {Calls} */ (/** @type {unknown} */ (exports));
   const free = calls.create(n_layer, n_embd, n_head, block_size, vocab_size, beta1, beta2, eps) >>> 0;
   need(free, "a model of this size does not fit the memory");

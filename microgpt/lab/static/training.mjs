@@ -11,9 +11,9 @@ const SPEEDS = [1, 3, 10, 30, 100, 300, null];  // steps a second; the last as f
 /** @param {{model: Model, el: HTMLElement}} context */
 function render({ model, el }) {
   const params = model.get("params") ?? {};
-  const { engines } = model.get("host");
+  const { engines, data } = model.get("host");
   const wish = {
-    data: params.data ?? "world", engine: engines.includes(params.engine) ? params.engine : engines[0], steps: Number(params.steps ?? 1000), batch: Number(params.batch ?? 1),
+    data: data.includes(params.data) ? params.data : data[0], engine: engines.includes(params.engine) ? params.engine : engines[0], steps: Number(params.steps ?? 1000), batch: Number(params.batch ?? 1),
     lr: Number(params.lr ?? 0.01), seed: Number(params.seed ?? 42), val: Number(params.val ?? 0.05),
     n_layer: Number(params.n_layer ?? 1), n_embd: Number(params.n_embd ?? 16), n_head: Number(params.n_head ?? 4),
   };
@@ -59,7 +59,7 @@ function render({ model, el }) {
       h("p", { class: "lead" }, "Guess, measure the error, move every number a little against it. And again.")),
     h("div", { class: "transport" }, start, step, reset, speedDial.element),
     h("div", { class: "choices", role: "group", "aria-label": "The run; a change begins it anew" },
-      choice("data", "Data", ["world", "names"]), choice("engine", "Engine", engines), choice("steps", "Steps", [200, 500, 1000, 3000, 10000]),
+      choice("data", "Data", data), choice("engine", "Engine", engines), choice("steps", "Steps", [200, 500, 1000, 3000, 10000]),
       choice("batch", "Batch", [1, 2, 4, 8, 16, 32]), choice("lr", "Learning rate", [0.001, 0.003, 0.01, 0.03, 0.1]),
       choice("n_layer", "Layers", [1, 2, 3]), choice("n_embd", "Width", [8, 16, 32, 64]), choice("n_head", "Heads", [1, 2, 4, 8]),
       choice("seed", "Seed", [42, 43, 44])),

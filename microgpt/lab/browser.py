@@ -1,0 +1,75 @@
+"""The lab in a browser's Python: the same answers and the same runs, for a worker of the page's.
+
+static/python.mjs loads it there. What comes and goes is JSON text.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+
+from microgpt.arrays import array
+from microgpt.checkpoint import Checkpoint
+from microgpt.config import GPTConfig
+from microgpt.lab import worker
+from microgpt.lab.answers import Answers
+from microgpt.model import Model
+
+MODEL = files("microgpt") / "data" / "model.json"
+_controls = worker.Controls()
+_changed = asyncio.Event()
+
+
+def to_json(checkpoint: Checkpoint) -> str:
+    """Return a model as the exported site holds it."""
+    config = checkpoint.config
+    return json.dumps(
+        {
+            "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
+            "vocabulary": checkpoint.vocabulary,
+            "state": {name: numbers.tolist() for name, numbers in checkpoint.state.items()},
+            "training": checkpoint.training,
+        }
+    )
+
+
+@cache
+def _checkpoint() -> Checkpoint:
+    held = json.loads(MODEL.read_text("utf-8"))
+    state = {name: array(numbers) for name, numbers in held["state"].items()}
+    return Checkpoint(GPTConfig(**held["config"]), held["vocabulary"], state, held["training"])
+
+
+@cache
+def _answers() -> Answers:
+    return Answers(Model(_checkpoint()))
+
+
+def answer(name: str, question: str) -> str:
+    """Return the answer to a question, or what is wrong with it."""
+    try:
+        told = {"answer": _answers().answer(name, json.loads(question))}
+    except ValueError as error:
+        told = {"error": " ".join(str(error).split())}
+    return json.dumps(told)
+
+
+async def run(question: str, emit: Callable[[str], None]) -> None:
+    """Do what a question says; emit is called with each event. Commands are heard in between."""
+    for told in worker.run(json.loads(question), _controls, _checkpoint()):
+        _changed.clear()
+        if isinstance(told, float):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(_changed.wait(), None if told == math.inf else told)
+        else:
+            emit(json.dumps(told))
+            await asyncio.sleep(0)
+
+
+def command(order: str) -> None:
+    """Take a word to the run under way."""
+    _controls.obey(json.loads(order))
+    _changed.set()

@@ -1,0 +1,90 @@
+"""The lab as a static site: the same page, and in place of the server a Python in the browser.
+
+The site holds the page, this package's Python in one archive, the model, and Pyodide, which is
+copied from a folder that npm fills: the package does not carry it.
+"""
+
+import json
+import os
+import shutil
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+from microgpt import engines
+from microgpt.lab import browser
+from microgpt.lab.answers import Answers
+from microgpt.lab.app import MODEL, STATIC
+from microgpt.lab.recorded import record
+from microgpt.model import Model
+
+PYODIDE = "314.0.7"
+PARTS = (  # of Pyodide: its core alone, without packages
+    "pyodide.mjs",
+    "pyodide.asm.mjs",
+    "pyodide.asm.wasm",
+    "pyodide-lock.json",
+    "python_stdlib.zip",
+)
+HOST = {  # what Python there will say of itself, when it has come
+    "engines": ["wasm", "scalar"],
+    "absent": [name for name in engines.ENGINES if name != "scalar"],
+    "data": ["world"],
+}
+SERVER = '<meta name="host" content="./server.mjs">'
+BROWSER = """\
+<meta http-equiv="Content-Security-Policy" content="default-src 'self'; \
+script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
+<meta name="host" content="./browser.mjs">
+<script src="opened.js"></script>"""
+
+
+def export(model: str | None, folder: str, pyodide: str) -> Path:
+    """Write the site to a folder, whole or not at all, and return where it stands.
+
+    Raises:
+        OSError: the model or Pyodide cannot be read, or the folder cannot be written.
+        ValueError: the model cannot be used, the folder is not empty, or Pyodide is not complete.
+    """
+    site, core = Path(folder).resolve(), Path(pyodide)
+    if site.exists() and (not site.is_dir() or any(site.iterdir())):
+        raise ValueError(f"{folder} is there, and not an empty folder; name a new one")
+    if missing := [name for name in PARTS if not (core / name).is_file()]:
+        raise ValueError(
+            f"{core} lacks {missing[0]}; `npm install pyodide@{PYODIDE}` makes a folder "
+            "node_modules/pyodide that has it: name it by --pyodide"
+        )
+    opened = Model.load(model or MODEL, "scalar")
+    beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir()
+        for file in STATIC.iterdir():
+            if file.name != "server.mjs":
+                shutil.copyfile(file, beside / file.name)
+        page = (STATIC / "index.html").read_text("utf-8")
+        assert SERVER in page
+        page = page.replace(SERVER, BROWSER).replace("server.mjs", "browser.mjs")
+        (beside / "index.html").write_text(page, "utf-8")
+        rows = [["host", {}, HOST], *record(Answers(opened))]
+        (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
+        _pack(opened, beside / "microgpt.zip")
+        (beside / "pyodide").mkdir()
+        for name in PARTS:
+            shutil.copyfile(core / name, beside / "pyodide" / name)
+        if site.exists():
+            site.rmdir()
+        beside.rename(site)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return site
+
+
+def _pack(model: Model, path: Path) -> None:
+    """Write what Python needs in the browser: this package's files, the names, the model."""
+    package = Path(str(files("microgpt")))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
+            archive.write(file, file.relative_to(package.parent))
+        archive.writestr("microgpt/data/model.json", browser.to_json(model.checkpoint))

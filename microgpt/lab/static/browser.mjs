@@ -1,0 +1,118 @@
+// The host of an exported lab: Python in workers of this page's, nothing behind it but files.
+
+const LIMIT = 60;  // seconds that edited code may take
+
+/**
+ * A worker with a Python of its own (python.mjs).
+ * @typedef {{worker: Worker, ready: Promise<void>, heard: (message: any) => void}} Python
+ */
+
+/** @returns {Python} */
+function python() {
+  const worker = new Worker(new URL("./python.mjs", import.meta.url), { type: "module" });
+  /** @type {Python} */
+  const made = { worker, heard: () => {}, ready: new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => {
+      if (data.ready) resolve();
+      else if (data.failed) reject(new Error(data.failed));
+      else made.heard(data);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      reject(new Error("Python could not be loaded; reload the page to try again"));
+    };
+  }) };
+  made.ready.catch(() => {});  // whoever waits for it is told
+  return made;
+}
+
+/** @returns {import("./app.mjs").Host} */
+export function connect() {
+  const foot = document.createElement("p");
+  foot.className = "waiting";
+  foot.setAttribute("role", "status");
+  document.body.append(foot);
+  /** @type {string[]} what is waited for */
+  const lines = [];
+
+  /** Say in a line what is waited for, until it is there.
+   * @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
+  function said(line, coming) {
+    const show = () => (foot.textContent = lines[0] ?? "");
+    lines.push(line);
+    show();
+    return coming.finally(() => {
+      lines.splice(lines.indexOf(line), 1);
+      show();
+    });
+  }
+
+  const answers = python();
+  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
+  const waiting = new Map();
+  let asked = 0;
+  answers.heard = ({ id, told }) => {
+    const { resolve, reject } = /** @type {any} */ (waiting.get(id));
+    const { answer, error } = JSON.parse(told);
+    waiting.delete(id);
+    if (error) reject(new Error(error));
+    else resolve(answer);
+  };
+  const ready = said("Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is live.", answers.ready);
+
+  /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
+  let spare = null;
+  ready.then(() => (spare ??= python()));
+  /** @type {Map<string, Python>} */
+  const runs = new Map();
+  let begun = 0;
+
+  return {
+    async ask(name, question) {
+      await ready;
+      const id = ++asked;
+      return new Promise((resolve, reject) => {
+        waiting.set(id, { resolve, reject });
+        answers.worker.postMessage({ id, name, question: JSON.stringify(question) });
+      });
+    },
+    async command(run, order) {
+      runs.get(run)?.worker.postMessage({ command: JSON.stringify(order) });
+    },
+    async run(kind, question, heard, signal) {
+      const mine = spare ?? python(), run = String(++begun);
+      spare = null;
+      runs.set(run, mine);
+      let timer = 0;
+      try {
+        const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
+        await said("Each run has a Python of its own; it is on its way.", Promise.race([mine.ready, left]));
+        if (signal.aborted) {  // before it began: another run may have this Python
+          spare ??= mine;
+          return;
+        }
+        heard({ run });
+        mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
+        const over = new Promise((resolve) => {
+          mine.heard = (message) => {
+            spare ??= python();
+            if (message.event) heard(JSON.parse(message.event));
+            if (message.over) resolve(null);
+          };
+          if (kind === "edit") {
+            timer = setTimeout(() => {
+              heard({ error: `the edited code was stopped after ${LIMIT} s; does a loop never end?` });
+              resolve(null);
+            }, 1000 * LIMIT);
+          }
+        });
+        await Promise.race([over, left]);
+      } finally {
+        clearTimeout(timer);
+        runs.delete(run);
+        if (spare !== mine) mine.worker.terminate();
+        spare ??= python();
+      }
+    },
+  };
+}

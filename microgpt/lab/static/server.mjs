@@ -1,0 +1,45 @@
+// The host of `microgpt lab`: a server on this machine, asked by POST; a run is a stream of events.
+
+/** @returns {import("./app.mjs").Host} */
+export function connect() {
+  const found = /[#&]token=([\w-]+)/.exec(location.hash);
+  if (found) {  // seen once, then kept out of sight, of history and of shared links
+    sessionStorage.setItem("token", found[1]);
+    history.replaceState(null, "", location.pathname + location.hash.replace(found[0], ""));
+  }
+  const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
+
+  /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
+  async function post(path, body, signal) {
+    let answer;
+    try {
+      answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Error("The lab has been closed. Start it again with: microgpt lab");
+    }
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    return answer;
+  }
+
+  return {
+    ask: async (name, question) => (await post(`api/ask/${name}`, question)).json(),
+    command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
+    async run(kind, question, heard, signal) {
+      const { body } = await post(`api/run/${kind}`, question, signal);
+      if (!body) return;
+      const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read().catch((error) => {
+          if (signal.aborted) return { value: "", done: true };  // whoever asked has left
+          throw error;
+        });
+        if (done) return;
+        const events = (rest + value).split("\n\n");
+        rest = events.pop() ?? "";
+        for (const event of events) heard(JSON.parse(event.slice("data: ".length)));
+      }
+    },
+  };
+}
