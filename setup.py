@@ -5,17 +5,21 @@ knows is chosen when the program runs: so a wheel is made for no machine in part
 """
 
 import os
-import platform
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+PLATFORM = sysconfig.get_platform()  # what is compiled for, which need not be this machine
 WIDTHS = {"portable": []}
-if platform.machine().lower() in ("x86_64", "amd64"):
+if PLATFORM.endswith(("x86_64", "amd64", "universal2")):
     WIDTHS["avx2"] = ["-mavx2", "-mfma"]
     WIDTHS["avx512"] = ["-mfma", *(f"-mavx512{part}" for part in ("f", "dq", "bw", "vl"))]
+if PLATFORM.endswith("universal2"):  # two processors at once: these are for one of them
+    for flags in WIDTHS.values():
+        flags[:] = [part for flag in flags for part in ("-Xarch_x86_64", flag)]
 FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 FLAGS += ["-Wall", "-Wextra", "-Wno-psabi"]
 if os.name == "nt":  # clang-cl has cl's options, and clang's behind this
