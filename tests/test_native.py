@@ -253,6 +253,21 @@ def test_interrupting_a_long_call(simd: str) -> None:
     assert engine.loss([EMMA]) < 1
 
 
+def test_interrupting_a_batch_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finishes one share looks for Ctrl-C, and again after the next."""
+    monkeypatch.setenv("MICROGPT_SIMD", "portable")  # slow enough to look after each
+    config, draw = GPTConfig(n_embd=256), np.random.default_rng(1)
+    state = {name: draw.normal(0, 0.02, shape) for name, shape in config.shapes()}
+    engine = engines.create_trainable("native", config, state, threads=1)
+    batches = [documents(config, 150)] * 20
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(batches, [0.0] * len(batches))
+    timer.join()
+    assert engine.loss(batches[0]) > 0
+
+
 def test_one_call_at_a_time() -> None:
     engine = create(GPTConfig())
 

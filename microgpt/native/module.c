@@ -279,6 +279,7 @@ static int read_batch(const Model *self, Batches *b, PyObject *batch, PyObject *
     Py_XDECREF(tokens);
     Py_XDECREF(row);
     if (read < 0) goto done;
+    if (b->n_docs % 1024 == 0 && PyErr_CheckSignals() < 0) goto done; /* a long list takes a while */
   }
   if (grow(&b->ends, &b->room_batches, b->n_batches + 1, sizeof *b->ends) < 0) goto done;
   b->ends[b->n_batches++] = b->n_docs;
@@ -326,6 +327,7 @@ static void return_to_python(Model *self, Away *away) {
 
 /* Let Python run its signal handlers, if the last time is a while ago; return whether to stop. */
 static int interrupted(Model *self, Away *away, double work) {
+  if (away->stop) return 1; /* asked again by the next share: the exception is set already */
   if ((away->work += work) < 2e7) return 0;
   away->work = 0;
   if (now() - away->last < 0.02) return 0;
