@@ -5,20 +5,25 @@ knows is chosen when the program runs: so a wheel is made for no machine in part
 """
 
 import os
-import platform
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+PLATFORM = sysconfig.get_platform()  # what is compiled for, which need not be this machine
 WIDTHS = {"portable": []}
-if platform.machine().lower() in ("x86_64", "amd64"):
+if PLATFORM.endswith(("x86_64", "amd64", "universal2")):
     WIDTHS["avx2"] = ["-mavx2", "-mfma"]
     WIDTHS["avx512"] = ["-mfma", *(f"-mavx512{part}" for part in ("f", "dq", "bw", "vl"))]
-STD = ["-std=gnu11"] if os.name == "posix" else []
-FLAGS = [*STD, "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
-WARNINGS = ["-Wall", "-Wextra", "-Wno-psabi"]
+if PLATFORM.endswith("universal2"):  # two processors at once: these are for one of them
+    for flags in WIDTHS.values():
+        flags[:] = [part for flag in flags for part in ("-Xarch_x86_64", flag)]
+FLAGS = ["-std=gnu11", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+FLAGS += ["-Wall", "-Wextra", "-Wno-psabi"]
+if os.name == "nt":  # clang-cl has cl's options, and clang's behind this
+    FLAGS = [f"/clang:{flag}" for flag in FLAGS]
 
 
 class BuildKernels(build_ext):
@@ -29,7 +34,7 @@ class BuildKernels(build_ext):
         if self.compiler.compiler_type == "msvc":  # its cl lacks vectors: clang-cl has them
             self.compiler.initialize()
             self.compiler.cc = "clang-cl"
-        ext.extra_compile_args = FLAGS + WARNINGS + extra
+        ext.extra_compile_args = FLAGS + extra
         ext.extra_link_args = extra
 
         def compile_kernel(kernel: tuple[str, int]) -> list[str]:
@@ -39,7 +44,7 @@ class BuildKernels(build_ext):
                 ["microgpt/native/kernel.c"],
                 output_dir=os.path.join(self.build_temp, name),
                 macros=[("REAL_BYTES", str(real_bytes)), ("KERNEL", name)],
-                extra_preargs=FLAGS + WARNINGS + WIDTHS[width] + extra,
+                extra_preargs=FLAGS + WIDTHS[width] + extra,
                 depends=ext.depends,
             )
 

@@ -77,10 +77,27 @@ PUBLISHED_NAMES = (
 )
 
 
+def first_edge(heart: Heart) -> int:
+    """Return the first step at which a unit is on one side of its ReLU in float32, and on the other
+    in float64: from there on rounding has had its say. Few kernels meet one in 1,000 steps."""
+    both = [engines.create_trainable("native", heart.config, heart.state, dtype=d) for d in DTYPES]
+    for i, (batch, rate) in enumerate(zip(heart.batches, heart.rates, strict=True)):
+        alive = [e.inspect(batch[0][:-1][: heart.config.block_size])["hidden"] > 0 for e in both]
+        if (alive[0] != alive[1]).any():
+            return i
+        for engine in both:
+            engine.train([batch], [rate])
+    return len(heart.batches)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_published_run(heart: Heart, simd: str, dtype: str, tolerance: float) -> None:
     engine = engines.create_trainable("native", heart.config, heart.state, dtype=dtype)
     losses = engine.train(heart.batches, heart.rates)
+    if dtype == "float32" and (end := first_edge(heart)) < len(losses):
+        np.testing.assert_allclose(losses[: end + 1], heart.losses[: end + 1], rtol=tolerance)
+        np.testing.assert_allclose(losses, heart.losses, rtol=0.1)
+        return
     np.testing.assert_allclose(losses, heart.losses, rtol=tolerance)
     heart.rng.setstate(heart.after)
     names = [sample(engine, heart.rng, Sampling()) for _ in range(20)]
@@ -234,6 +251,21 @@ def test_interrupting_a_long_call(simd: str) -> None:
     timer.join()
     assert engine.state()["adam.t"] > 0
     assert engine.loss([EMMA]) < 1
+
+
+def test_interrupting_a_batch_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finishes one share looks for Ctrl-C, and again after the next."""
+    monkeypatch.setenv("MICROGPT_SIMD", "portable")  # slow enough to look after each
+    config, draw = GPTConfig(n_embd=256), np.random.default_rng(1)
+    state = {name: draw.normal(0, 0.02, shape) for name, shape in config.shapes()}
+    engine = engines.create_trainable("native", config, state, threads=1)
+    batches = [documents(config, 150)] * 20
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(batches, [0.0] * len(batches))
+    timer.join()
+    assert engine.loss(batches[0]) > 0
 
 
 def test_one_call_at_a_time() -> None:

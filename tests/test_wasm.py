@@ -43,10 +43,11 @@ def create() -> Iterator[Create]:
 # ---- The same numbers ----------------------------------------------------------------------------
 
 
-def run_both(
-    create: Create, docs: list[str], steps: int, dtype: str
-) -> tuple[Wasm, random.Random, str]:
-    """Train as gpt.py does, natively too; return the engine, the generator, and the alphabet."""
+def run_both(create: Create, docs: list[str], steps: int) -> tuple[Wasm, random.Random, str]:
+    """Train as gpt.py does, natively too; return the engine, the generator, and the alphabet.
+
+    Natively in float64: between two float32 kernels a unit may fall on both sides of its ReLU.
+    """
     rng = random.Random(42)
     rng.shuffle(docs)
     alphabet = "".join(sorted(set("".join(docs))))
@@ -55,20 +56,19 @@ def run_both(
     batches = [[gpt.encode(doc, alphabet)] for doc in docs[:steps]]
     rates = [0.01 * (1 - step / steps) for step in range(steps)]
     engine = create(config, state)
-    native = engines.create_trainable("native", config, state, dtype=dtype)
+    native = engines.create_trainable("native", config, state, dtype="float64")
     np.testing.assert_allclose(engine.train(batches, rates), native.train(batches, rates), 1e-5)
     return engine, rng, alphabet
 
 
 def test_published_run(create: Create, published: Path) -> None:
-    engine, rng, alphabet = run_both(create, gpt.read(published), 1000, "float32")
+    engine, rng, alphabet = run_both(create, gpt.read(published), 1000)
     names = [sample(engine, rng, Sampling()) for _ in range(20)]
     assert " ".join(gpt.decode(name, alphabet) for name in names) == PUBLISHED_NAMES
 
 
 def test_run_over_world_names(create: Create) -> None:
-    """Against float64: at step 14 a unit is within rounding of its ReLU's edge (AVX-512 errs)."""
-    run_both(create, list(dataset.load("world").documents), 200, "float64")
+    run_both(create, list(dataset.load("world").documents), 200)
 
 
 @pytest.mark.parametrize("config", CONFIGS)

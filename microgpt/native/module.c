@@ -7,6 +7,9 @@
 #include <string.h>
 #include <structmember.h>
 #include <time.h>
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+#endif
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
@@ -26,16 +29,30 @@ typedef struct {
   const Kernel *float32, *float64;
 } Kernels;
 
+#if defined(__x86_64__) || defined(_M_X64)
+/* How wide the vectors are that processor and system know: 2 stands for AVX-512, 1 for AVX2, 0 for less.
+ * (__builtin_cpu_supports knows it too, but from a library that clang-cl does not link.) */
+static int widest(void) {
+  unsigned a, b, c, d, kept, high;
+  if (__get_cpuid_max(0, NULL) < 7) return 0;
+  __cpuid(1, a, b, c, d);
+  const unsigned fma = 1u << 12, xsave = 1u << 27;
+  if ((c & fma) == 0 || (c & xsave) == 0) return 0;
+  __asm__ volatile("xgetbv" : "=a"(kept), "=d"(high) : "c"(0)); /* registers that the system keeps */
+  __cpuid_count(7, 0, a, b, c, d);
+  const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* f, dq, bw, vl */
+  if ((kept & 0x06) != 0x06 || (b & avx2) == 0) return 0;
+  return (kept & 0xe6) == 0xe6 && (b & avx512) == avx512 ? 2 : 1;
+}
+#endif
+
 /* Fill `found` with the kernels that this processor runs, the fastest first; return their number. */
 static int find_kernels(Kernels found[3]) {
   int n = 0;
 #if defined(__x86_64__) || defined(_M_X64)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    found[n++] = (Kernels){&avx512_4, &avx512_8};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-    found[n++] = (Kernels){&avx2_4, &avx2_8};
+  const int width = widest();
+  if (width == 2) found[n++] = (Kernels){&avx512_4, &avx512_8};
+  if (width >= 1) found[n++] = (Kernels){&avx2_4, &avx2_8};
 #endif
   found[n++] = (Kernels){&portable_4, &portable_8};
   return n;
@@ -262,6 +279,7 @@ static int read_batch(const Model *self, Batches *b, PyObject *batch, PyObject *
     Py_XDECREF(tokens);
     Py_XDECREF(row);
     if (read < 0) goto done;
+    if (b->n_docs % 1024 == 0 && PyErr_CheckSignals() < 0) goto done; /* a long list takes a while */
   }
   if (grow(&b->ends, &b->room_batches, b->n_batches + 1, sizeof *b->ends) < 0) goto done;
   b->ends[b->n_batches++] = b->n_docs;
@@ -309,6 +327,7 @@ static void return_to_python(Model *self, Away *away) {
 
 /* Let Python run its signal handlers, if the last time is a while ago; return whether to stop. */
 static int interrupted(Model *self, Away *away, double work) {
+  if (away->stop) return 1; /* asked again by the next share: the exception is set already */
   if ((away->work += work) < 2e7) return 0;
   away->work = 0;
   if (now() - away->last < 0.02) return 0;
