@@ -65,7 +65,7 @@ inside_texts:
         .byte "head 3", 0
         .word 12 * LINE + 2 * COLUMN, TEAL
         .byte "head 4", 0
-        .word 13 * LINE + 3 * COLUMN, BRIGHT
+        .word 14 * LINE + 3 * COLUMN, BRIGHT
         .byte " what may come next ", 0
         .word 19 * LINE + 2 * COLUMN, GREY
         .byte "abcdefghijklmnopqrstuvwxyz", END, 0
@@ -635,19 +635,14 @@ routine draw_inside, 16, 16
         tay
         lda probs,y
         xba
-        and #$00FF              ; 128 = 1: five tiles, 40 lines
+        and #$00FF              ; 128 = 1: four tiles, 32 lines
         lsr
         lsr
-        sta height
-        lsr
-        lsr
-        clc
-        adc height
-        ldy #5
+        ldy #4
         jsr bar
         txa
         clc
-        adc #5 * 64 + 2
+        adc #4 * 64 + 2
         tax
         inc number
         lda number
