@@ -34,6 +34,13 @@ def measure(page: Page) -> None:
             page.get_by_role("button", name="Measure again").click()
 
 
+def play(page: Page) -> None:
+    """Let the cartridge make some names, and stop."""
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator(".twenty li")).to_have_count(7, timeout=60_000)
+    page.get_by_role("button", name="Pause").click()
+
+
 def nothing(page: Page) -> None:
     """Wait for no more than the screen itself."""
 
@@ -45,6 +52,7 @@ PICTURES = {  # name: address, height, colours, and what to do first
     "backward": ("backward?text=emma&step=330", 960, "light", nothing),
     "training": ("training?steps=1000", 1180, "light", train),
     "engines": ("engines?text=emma", 760, "light", measure),
+    "console": ("console", 1000, "light", play),
     "edit": ("edit", 860, "light", edit),
 }
 
@@ -72,7 +80,8 @@ def main(folder: str) -> None:
                 page.goto(f"{address[1]}#{place}&{address[2]}")
                 page.locator(".view").wait_for()
                 prepare(page)
-                page.wait_for_load_state("networkidle")
+                if name != "console":  # its events never end
+                    page.wait_for_load_state("networkidle")
                 page.screenshot(path=f"{folder}/{name}.png")
                 page.close()
             browser.close()

@@ -23,6 +23,8 @@ from microgpt import dataset, gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
 from microgpt.engines.fixed import FixedEngine
+from microgpt.lab import console
+from microgpt.lab.controls import Controls, Emit
 from microgpt.model import Model
 from microgpt.training import Run, Settings
 from microgpt.xray.recorder import load
@@ -35,41 +37,20 @@ HELD_OUT = 0.05  # of the names, where the model's record says nothing
 NAMES = 200  # held out, that each Qm.n is measured on
 LIMIT = 60  # seconds that edited code may take
 MEMORY = 4 * 2**30  # bytes of address space that it may have
-Emit = Callable[[dict[str, Any]], None]
 
 
-class Controls:
-    """What the page's buttons say, heard by a thread of its own."""
+class Dials(Controls):
+    """What a training run can be told besides: how fast to go, and which parameter to follow."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.paused = False
-        self.steps = 0  # to take although paused
+        super().__init__()
         self.speed: float | None = None  # steps a second; None for as fast as it goes
         self.follow = ["lm_head", 0, 0]
 
-    def listen(self) -> None:
-        """Take commands until the input ends, then end the process."""
-        for line in sys.stdin:
-            command = json.loads(line)
-            with self._changed:
-                self.paused = bool(command.get("paused", self.paused))
-                self.steps += int(command.get("step", 0))
-                self.speed = command.get("speed", self.speed)
-                self.follow = command.get("follow", self.follow)
-                self._changed.notify_all()
-        os._exit(0)
-
-    def wait(self, next_at: float) -> None:
-        """Wait until a step may be taken: not paused, or told to step, and not before a time."""
-        with self._changed:
-            while self.paused and not self.steps:
-                self._changed.wait()
-            if self.paused:
-                self.steps -= 1
-                return
-            while not self.paused and (left := next_at - time.monotonic()) > 0:
-                self._changed.wait(left)
+    def hear(self, command: dict[str, Any]) -> None:
+        super().hear(command)
+        self.speed = command.get("speed", self.speed)
+        self.follow = command.get("follow", self.follow)
 
 
 def main() -> None:
@@ -78,18 +59,16 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what edited code prints is no event
 
+    one_by_one = threading.Lock()
+
     def emit(event: dict[str, Any]) -> None:
-        out.write(json.dumps(event) + "\n")
-        out.flush()
+        with one_by_one:
+            out.write(json.dumps(event) + "\n")
+            out.flush()
 
     question = json.loads(sys.stdin.readline())
-    controls = Controls()
-    threading.Thread(target=controls.listen, daemon=True).start()
     try:
-        work = {"training": train, "edit": edit, "bits": bits}[question.pop("kind")]
-        work(question, controls, emit)
-    except KeyError as error:
-        emit({"error": f"there is no run of the kind {error}"})
+        work(question.pop("kind"), question, emit)
     except MemoryError:
         emit({"error": "it needs more memory than it may have"})
     except (ValueError, OSError) as error:
@@ -100,14 +79,24 @@ def main() -> None:
     os._exit(0)
 
 
-def train(question: dict[str, Any], controls: Controls, emit: Emit) -> None:
+def work(kind: str, question: dict[str, Any], emit: Emit) -> None:
+    """Do a run of a kind, with a thread beside it that hears commands."""
+    if kind not in RUNS:
+        raise ValueError(f"there is no run of the kind {kind!r}; there are {', '.join(RUNS)}")
+    run, controls = RUNS[kind]
+    heard = controls()
+    heard.paused = bool(question.pop("paused", False))
+    threading.Thread(target=heard.listen, args=[emit], daemon=True).start()
+    run(question, heard, emit)
+
+
+def train(question: dict[str, Any], controls: Dials, emit: Emit) -> None:
     """Train a model, and show what happens."""
     name = question.pop("data", "world")
     if name not in ("world", "names"):
         raise ValueError(f"there are no documents {name!r}; there are world and names")
     data = dataset.load(name)
     engine = question.pop("engine", None)
-    controls.paused = bool(question.pop("paused", False))
     controls.speed = question.pop("speed", None)
     sizes = {
         name: question.pop(name)
@@ -320,6 +309,13 @@ def plane(vectors: Array, before: Array | None) -> Array:
         points = points @ (u @ v)
     return points
 
+
+RUNS: dict[str, tuple[Callable[..., None], type[Controls]]] = {
+    "training": (train, Dials),
+    "edit": (edit, Controls),
+    "bits": (bits, Controls),
+    "console": (console.play, console.Pad),
+}
 
 if __name__ == "__main__":
     main()

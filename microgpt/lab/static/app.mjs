@@ -22,6 +22,7 @@ const SCREENS = [
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
   { id: "engines", title: "Engines", load: () => import("./engines.mjs") },
+  { id: "console", title: "Console", load: () => import("./console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 
