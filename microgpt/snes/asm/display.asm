@@ -388,7 +388,7 @@ routine draw_letter, 16, 16
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
-;   CLOCKS    700; 105,000 inside
+;   CLOCKS    700; 95,000 inside
 routine draw_token, 16, 16
         lda view
         beq @names
@@ -534,7 +534,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y colour place count height number bar_of offset
 SPACING = 1 + (BLOCK_SIZE <= 8)
-;   CLOCKS    105,000
+;   CLOCKS    95,000
 routine draw_inside, 16, 16
         stz dirty               ; what is half done is not to be shown
         stz number              ; the letters read, then the one chosen
