@@ -187,7 +187,7 @@ function render({ model, el }) {
     for (const name of made.slice(names.childElementCount)) names.append(h("li", {}, name));
     picture.alt = made.length ? `The game's screen. Its names so far: ${made.join(", ")}.` : "The game's screen, with no names as yet.";
     put(figures, ...[
-      ["tokens/s", rate ? rate.toFixed(1) : "–"], ["clocks a token", rate ? `${(CLOCKS / rate / 1e6).toFixed(2)} million` : "–"],
+      ["tokens/s", rate ? rate.toFixed(1) : "–"], ["clocks a token", rate ? Number((CLOCKS / rate).toPrecision(3)).toLocaleString("en") : "–"],
       ["frames", last?.frame.toLocaleString("en") ?? "–"],
       !recording && ["this machine", paused ? "paused" : last?.pace ? `${Math.min(100, Math.round(100 * last.pace / FRAMES))}% of real time` : "–"],
     ].flatMap((row) => (row ? [h("dt", {}, row[0]), h("dd", {}, row[1])] : [])));
