@@ -34,6 +34,7 @@ docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md
 	$(BIN)/python scripts/picture.py docs/names.svg
 	$(BIN)/python -m microgpt.lab.recorded > microgpt/lab/static/recorded.json
+	$(BIN)/python scripts/console_recording.py microgpt/lab/static
 	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab
 
 WASM := microgpt/lab/static/kernel.wasm

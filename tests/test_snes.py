@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -425,6 +426,37 @@ def test_a_seed_is_entered(game: Bench) -> None:
     assert first_name(game) == expected_name(game)
     press(game, "x", "up", "b")
     assert settings(game)[0] == 0x289F, "B takes it back"
+
+
+def test_typing_is_none_of_the_lists_time(game: Bench) -> None:
+    at, console = game.console.at, game.console
+    first_name(game)
+    for typed in ("a", "x"):
+        press(game, typed)
+        console.run(600)
+        names = console.word(at["name_number"])
+        press(game, "b")
+        console.wait(at["name_number"], names + 1)
+        console.run(2)  # until it is counted
+        assert console.word(at["rate"]) == pytest.approx(65, abs=8), "tenths of tokens a second"
+
+
+def test_the_screen_is_what_libretro_py_makes_of_it(game: Bench) -> None:
+    """Point by point, in all forms that a core may choose; cores here choose the first."""
+    from libretro.api.video import PixelFormat
+    from libretro.drivers import ArrayVideoDriver
+
+    screen = game.console._screen
+    for form, pitch in [("XRGB8888", 1024), ("RGB565", 512), ("RGB1555", 528)]:
+        oracle = ArrayVideoDriver()
+        oracle.pixel_format = screen.pixel_format = PixelFormat[form]
+        oracle._frame = array("B", random.Random(1).randbytes(224 * pitch))
+        screen.refresh(memoryview(oracle._frame), 256, 224, pitch)
+        oracle._last_width, oracle._last_height, oracle._last_pitch = 256, 224, pitch
+        shot = oracle.screenshot()
+        assert shot
+        points = np.frombuffer(shot.data, np.uint8).reshape(224, 256, 4)
+        assert (game.console.screenshot() == points[:, :, :3]).all()
 
 
 def test_select_shows_the_inside_and_l_slows_down(game: Bench) -> None:

@@ -187,12 +187,13 @@ class Answers:
 
 
 def host() -> dict[str, Any]:
-    """Return what can be done here: the engines that can train, those not here, the documents."""
+    """Return what can be done here: engines that train, those not here, documents, a console."""
     present = engines.present()
     return {
         "engines": engines.trainable(),
         "absent": [name for name in engines.ENGINES if name not in present],
         "data": ["world"] if BROWSER else ["world", "names"],
+        "console": not BROWSER,
     }
 
 

@@ -15,6 +15,7 @@ import threading
 import webbrowser
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from microgpt.checkpoint import Checkpoint
+from microgpt.lab import console
 from microgpt.lab.answers import Answers
 from microgpt.model import Model
 
@@ -53,6 +56,8 @@ def create(model: Path, token: str, port: int) -> Starlette:
     """
     answers, runs = Answers(Model.load(model)), dict[str, asyncio.subprocess.Process]()
     measured: list[str] = []  # the events of a run that is the same for whoever starts it
+    shown, shipped = answers.model.checkpoint, Checkpoint.load(MODEL)
+    cartridge = cache(partial(console.make, shown, shipped))
     lock = threading.Lock()  # an engine holds one context at a time
 
     def answer(name: str, question: dict[str, Any]) -> Any:
@@ -68,6 +73,9 @@ def create(model: Path, token: str, port: int) -> Starlette:
         question = await _body(request) | {"kind": request.path_params["kind"]}
         if len(runs) >= WORKERS:
             raise ValueError(f"{WORKERS} runs are under way; end one by closing its tab")
+        if question["kind"] == "console":
+            name = str(question.get("cartridge", "classic"))
+            question |= await run_in_threadpool(cartridge, name)
         run = secrets.token_urlsafe(8)
         events = _events(runs, run, model, question)
         if question["kind"] == "bits":
@@ -95,7 +103,7 @@ def create(model: Path, token: str, port: int) -> Starlette:
             Route("/api/command/{run}", command, methods=["POST"]),
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
-        exception_handlers={ValueError: _complain},
+        exception_handlers={ValueError: _complain, OSError: _complain},
     )
     app.add_middleware(Guard, token=token, port=port)
     return app

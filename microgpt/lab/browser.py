@@ -16,10 +16,11 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.lab import worker
 from microgpt.lab.answers import Answers
+from microgpt.lab.controls import Dials
 from microgpt.model import Model
 
 MODEL = files("microgpt") / "data" / "model.json"
-_controls = worker.Controls()
+_controls = Dials()
 _changed = asyncio.Event()
 
 
@@ -59,7 +60,9 @@ def answer(name: str, question: str) -> str:
 
 async def run(question: str, emit: Callable[[str], None]) -> None:
     """Do what a question says; emit is called with each event. Commands are heard in between."""
-    for told in worker.run(json.loads(question), _controls, _checkpoint()):
+    asked = json.loads(question)
+    _controls.paused = bool(asked.pop("paused", False))
+    for told in worker.run(asked, _controls, _checkpoint()):
         _changed.clear()
         if isinstance(told, float):
             with suppress(TimeoutError):

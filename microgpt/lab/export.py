@@ -30,6 +30,7 @@ HOST = {  # what Python there will say of itself, when it has come
     "engines": ["wasm", "scalar"],
     "absent": [name for name in engines.ENGINES if name != "scalar"],
     "data": ["world"],
+    "console": False,
 }
 SERVER = '<meta name="host" content="./server.mjs">'
 BROWSER = """\

@@ -22,6 +22,7 @@ from typing import Any
 from microgpt import dataset, engines, gpt, xray
 from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
+from microgpt.lab.controls import Controls, Dials, Event
 from microgpt.model import Model
 from microgpt.training import Run, Settings
 from microgpt.xray.recorder import load
@@ -35,47 +36,7 @@ NAMES = 200  # held out, that each Qm.n is measured on
 LIMIT = 60  # seconds that edited code may take
 MEMORY = 4 * 2**30  # bytes of address space that it may have
 SQUARINGS = 20  # two directions of which one is 0.01% longer are told apart
-Event = dict[str, Any]
 Points = list[tuple[float, float]]
-
-
-class Controls:
-    """What the page's buttons say."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._next = 0.0  # when the next step is due
-        self.paused = False
-        self.steps = 0  # to take although paused
-        self.speed: float | None = None  # steps a second; None for as fast as it goes
-        self.follow = ["lm_head", 0, 0]
-
-    def obey(self, command: Event) -> None:
-        """Take a command: paused, step, speed, follow."""
-        with self._changed:
-            self.paused = bool(command.get("paused", self.paused))
-            self.steps += int(command.get("step", 0))
-            self.speed = command.get("speed", self.speed)
-            self.follow = command.get("follow", self.follow)
-            self._changed.notify_all()
-
-    def take(self) -> float:
-        """Take a step if one may be taken, and return 0; else return the seconds until then."""
-        with self._changed:
-            now = time.monotonic()
-            if self.paused:
-                if not self.steps:
-                    return math.inf
-                self.steps -= 1
-            elif now < self._next:
-                return self._next - now
-            self._next = max(self._next, now - 0.1) + 1 / self.speed if self.speed else now
-            return 0.0
-
-    def wait(self, seconds: float) -> None:
-        """Wait so long, or until a command comes."""
-        with self._changed:
-            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
 
 
 def main() -> None:
@@ -84,17 +45,23 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what edited code prints is no event
 
+    one_by_one = threading.Lock()
+
     def emit(event: Event) -> None:
-        out.write(json.dumps(event) + "\n")
-        out.flush()
+        with one_by_one:
+            out.write(json.dumps(event) + "\n")
+            out.flush()
 
     def listen() -> None:
         for line in sys.stdin:
-            controls.obey(json.loads(line))
+            try:
+                controls.obey(json.loads(line))
+            except (ValueError, TypeError) as error:  # said, and nothing changed
+                emit({"error": " ".join(str(error).split())})
         os._exit(0)
 
     question = json.loads(sys.stdin.readline())
-    controls = Controls()
+    controls = controls_of(question)
     threading.Thread(target=listen, daemon=True).start()
     if question.get("kind") == "edit":
         confine(emit)
@@ -106,6 +73,17 @@ def main() -> None:
     os._exit(0)
 
 
+def controls_of(question: Event) -> Controls:
+    """Return what the run that a question asks for can be told; it may begin paused."""
+    controls: Controls = Dials()
+    if question.get("kind") == "console":
+        from microgpt.lab.console import Pad
+
+        controls = Pad()
+    controls.paused = bool(question.pop("paused", False))
+    return controls
+
+
 def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator[Event | float]:
     """Do what a question says; yield events, and where there is to wait, the seconds.
 
@@ -113,7 +91,13 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
     """
     kind = question.pop("kind", None)
     try:
-        if kind == "training":
+        if kind == "console":
+            from microgpt.lab import console  # a browser's Python has no emulator
+
+            assert isinstance(controls, console.Pad)
+            yield from console.play(question, controls)
+        elif kind == "training":
+            assert isinstance(controls, Dials)
             yield from train(question, controls)
         elif kind == "edit":
             yield from edit(question, checkpoint)
@@ -129,14 +113,13 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
         yield {"error": f"it stops with {type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def train(question: Event, controls: Controls) -> Iterator[Event | float]:
+def train(question: Event, controls: Dials) -> Iterator[Event | float]:
     """Train a model, and show what happens."""
     name = question.pop("data", "world")
     if name not in ("world", "names"):
         raise ValueError(f"there are no documents {name!r}; there are world and names")
     data = dataset.load(name)
     engine = question.pop("engine", None)
-    controls.paused = bool(question.pop("paused", False))
     controls.speed = question.pop("speed", None)
     sizes = {
         name: question.pop(name)
@@ -156,10 +139,12 @@ def train(question: Event, controls: Controls) -> Iterator[Event | float]:
     }
     look = Look(run)
     yield look(controls.follow, force=True)
-    steps, losses, told = run.advance(), list[float](), 0.0
+    steps, losses, told, due = run.advance(), list[float](), 0.0, 0.0
     while run.step < run.settings.steps:
-        while seconds := controls.take():
+        while seconds := controls.take(due if controls.speed else 0.0):
             yield seconds
+        if controls.speed:
+            due = max(due, time.monotonic() - 0.1) + 1 / controls.speed
         if controls.paused or controls.speed:
             steps = run.advance()  # afresh, it takes one step at first
         progress = next(steps)

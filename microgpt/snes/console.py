@@ -44,6 +44,14 @@ class Console(Emulator):
         self.cartridge, self.at = read_directory(rom)
         super().__init__(rom, core, pal)
         self._lines = 312 if pal else 262
+        self._start()
+
+    def reset(self) -> None:
+        """Press the console's reset button."""
+        super().reset()
+        self._start()
+
+    def _start(self) -> None:
         self.run(STARTUP)
         self.write(self.at["watched"], 1)  # else it computes only what sampling takes
         self._read = 0  # records read

@@ -58,7 +58,7 @@ FIELDS = (
     *("version", "block_size", "command", "argument", "registers", "beam", "tokens_done", "ring"),
     *("seed", "temperature", "prefix_length", "prefix", "speed", "view", "name_number", "names"),
     *("logits", "probs", "attention", "residual", "hidden", "saturations", "frames"),
-    "watched",
+    *("watched", "rate"),
 )
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from microgpt.lab.app import MODEL
 from microgpt.model import Model
@@ -35,6 +35,7 @@ QUIET = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+expect.set_options(timeout=30_000)  # what is to be seen will be; this machine may be busy
 
 
 @dataclass
@@ -69,9 +70,12 @@ def events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             yield json.loads(line[len(b"data: ") :])
 
 
-def start(*model: str) -> Lab:
+def start(*model: str, **environment: str) -> Lab:
     process = subprocess.Popen(
-        [*LAB, *model, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, text=True
+        [*LAB, *model, "--port", "0", "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
     )
     assert process.stdout
     for line in process.stdout:

@@ -20,7 +20,7 @@ from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
-SCREENS = ["play", "forward", "backward", "training", "engines", "edit"]
+SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit"]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -496,6 +496,7 @@ def settle(page: Page, screen: str) -> None:
         "backward": ".ball",
         "training": ".losses",
         "engines": ".engine",
+        "console": ".picture[src]",
         "edit": ".code li",
     }
     page.locator(first[screen]).first.wait_for(state="attached")

@@ -30,6 +30,7 @@ const SCREENS = [
   { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
   { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
   { id: "engines", title: "Engines", waits: true, load: () => import("./engines.mjs") },
+  { id: "console", title: "Console", waits: true, load: () => import("./console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
 ];
 

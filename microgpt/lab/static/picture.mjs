@@ -12,6 +12,9 @@ async function drawn(el, theme) {
     else if (from instanceof HTMLInputElement) {
       to.setAttribute("value", from.value);
       to.toggleAttribute("checked", from.checked);
+    } else if (from instanceof HTMLImageElement) {
+      to.setAttribute("src", data(from));
+      to.style.width = `${from.width}px`;
     } else if (from instanceof HTMLOptionElement) to.toggleAttribute("selected", from.selected);
     if (from.scrollTop && to.firstElementChild) to.firstElementChild.style.marginTop = `${-from.scrollTop}px`;
   }
@@ -19,6 +22,15 @@ async function drawn(el, theme) {
     `<style>${sheet.replaceAll("&", "&amp;").replaceAll("<", "&lt;")} * { scrollbar-width: none; }</style><foreignObject width="100%" height="100%">` +
     `${new XMLSerializer().serializeToString(copy)}</foreignObject></svg>`;
   return { svg, width, height };
+}
+
+/** What an image shows now, as an address that holds it. @param {HTMLImageElement} image */
+function data(image) {
+  const canvas = document.createElement("canvas");
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
+  canvas.getContext("2d")?.drawImage(image, 0, 0);
+  return canvas.toDataURL();
 }
 
 /** Save a screen as NAME.png, or as NAME.svg.

@@ -65,7 +65,7 @@ inside_texts:
         .byte "head 3", 0
         .word 12 * LINE + 2 * COLUMN, TEAL
         .byte "head 4", 0
-        .word 13 * LINE + 3 * COLUMN, BRIGHT
+        .word 14 * LINE + 3 * COLUMN, BRIGHT
         .byte " what may come next ", 0
         .word 19 * LINE + 2 * COLUMN, GREY
         .byte "abcdefghijklmnopqrstuvwxyz", END, 0
@@ -388,7 +388,7 @@ routine draw_letter, 16, 16
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
-;   CLOCKS    700; 105,000 inside
+;   CLOCKS    700; 95,000 inside
 routine draw_token, 16, 16
         lda view
         beq @names
@@ -534,7 +534,7 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y colour place count height number bar_of offset
 SPACING = 1 + (BLOCK_SIZE <= 8)
-;   CLOCKS    105,000
+;   CLOCKS    95,000
 routine draw_inside, 16, 16
         stz dirty               ; what is half done is not to be shown
         stz number              ; the letters read, then the one chosen
@@ -635,19 +635,14 @@ routine draw_inside, 16, 16
         tay
         lda probs,y
         xba
-        and #$00FF              ; 128 = 1: five tiles, 40 lines
+        and #$00FF              ; 128 = 1: four tiles, 32 lines
         lsr
         lsr
-        sta height
-        lsr
-        lsr
-        clc
-        adc height
-        ldy #5
+        ldy #4
         jsr bar
         txa
         clc
-        adc #5 * 64 + 2
+        adc #4 * 64 + 2
         tax
         inc number
         lda number

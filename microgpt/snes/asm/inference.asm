@@ -62,6 +62,7 @@ ring:          .res RECORD * N_RECORDS ; token, position, chosen, drawn, tempera
         .addr command, argument, registers, beam, tokens_done, .loword(ring)
         .addr seed, temperature, prefix_length, prefix, speed, view, name_number, names
         .addr logits, probs, attention, residual, hidden, saturations, frames, watched
+        .addr rate
 
         .segment "RODATA"
         .export temperatures
@@ -327,12 +328,25 @@ routine poll, 16, 16
         beq @no_r
         stz speed
         jmp draw_status
-@no_r:  bit #PAD_A
-        beq @no_a
-        jmp edit_prefix
-@no_a:  bit #PAD_X
+@no_r:  bit #PAD_A | PAD_X
         beq @done
-        jmp edit_seed
+        tax
+        lda frames
+        sec
+        sbc list_frame
+        pha                     ; the list's time so far: typing is none of it
+        txa
+        bit #PAD_A
+        beq @seed
+        call edit_prefix
+        bra @typed
+@seed:  call edit_seed
+@typed: lda frames
+        sec
+        sbc 1,s
+        sta list_frame
+        pla
+        rts
 @again: lda #1
         sta turn
 @done:  rts

@@ -1,0 +1,69 @@
+"""What a run can be told while it goes on: by the page's buttons, from another thread or task."""
+
+import math
+import threading
+import time
+from typing import Any
+
+Event = dict[str, Any]
+MOST_STEPS = 1000  # that one command may ask for
+
+
+class Controls:
+    """What every run can be told: to pause, to go on, and to take a step although paused."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.paused = False
+        self.steps = 0  # to take although paused
+
+    def obey(self, command: Event) -> None:
+        """Follow a command.
+
+        Raises:
+            ValueError: a part of it is not what it must be; then nothing of it is followed.
+        """
+        with self._changed:
+            self._hear(command)
+            self._changed.notify_all()
+
+    def _hear(self, command: Event) -> None:
+        paused, steps = command.get("paused", self.paused), command.get("step", 0)
+        if type(paused) is not bool:
+            raise ValueError(f"paused is {paused!r}; it must be true or false")
+        if type(steps) is not int or not 0 <= steps <= MOST_STEPS:
+            raise ValueError(f"step is {steps!r}; it must be a whole number, 0 to {MOST_STEPS}")
+        self.paused = paused
+        self.steps += steps
+
+    def take(self, due: float) -> float:
+        """Take a step if one may be taken, and return 0; else return the seconds until then.
+
+        While it is not paused, a step may be taken when the clock (monotonic) says `due`.
+        """
+        with self._changed:
+            if not self.paused:
+                return max(0.0, due - time.monotonic())
+            if not self.steps:
+                return math.inf
+            self.steps -= 1
+            return 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until a command comes."""
+        with self._changed:
+            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
+
+
+class Dials(Controls):
+    """What a training run can be told besides: how fast to go, and which parameter to follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speed: float | None = None  # steps a second; None for as fast as it goes
+        self.follow = ["lm_head", 0, 0]
+
+    def _hear(self, command: Event) -> None:
+        super()._hear(command)
+        self.speed = command.get("speed", self.speed)
+        self.follow = command.get("follow", self.follow)
