@@ -242,7 +242,7 @@ def test_thousands_of_names(simd: str) -> None:
     engine = create(config, "float64")
     scalar = engines.create("scalar", config, engine.state())
     names = sample_many(engine, 5000, 7, Sampling())
-    for i in range(4090, 5000, 70):
+    for i in range(4090, 4120):
         assert names[i] == sample(scalar, Stream(7, i), Sampling())
 
 
