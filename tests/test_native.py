@@ -21,7 +21,7 @@ import pytest
 from microgpt import engines, gpt
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import TrainableEngine, initial_state
-from microgpt.sampling import Sampling, sample, sample_many
+from microgpt.sampling import Sampling, Stream, sample, sample_many
 from tests.conftest import EMMA
 from tests.test_contract import documents
 
@@ -218,6 +218,53 @@ def test_names_in_bulk_equal_the_scalar_engines(
     assert sample_many(engine, 40, 7, settings, prefix) == names
     assert sample_many(engine, 3, 7, settings, prefix) == names[:3], "in any number"
     assert len({tuple(name) for name in names}) > 1 or settings.temperature == 0 or prefix
+
+
+TIES = [Sampling(temperature=1, top_k=2), Sampling(temperature=1, top_p=0.5)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", TIES)
+def test_of_equally_likely_tokens_the_first_are_kept(
+    simd: str, settings: Sampling, dtype: str
+) -> None:
+    config = GPTConfig(n_embd=4, n_head=1, block_size=4, vocab_size=4)
+    state = {name: np.zeros(shape) for name, shape in config.shapes()}
+    engine = engines.create("native", config, state, dtype=dtype)
+    names = sample_many(engine, 40, 7, settings)
+    assert names == sample_many(engines.create("scalar", config, state), 40, 7, settings)
+    assert {token for name in names for token in name} == {0, 1}
+
+
+def test_thousands_of_names(simd: str) -> None:
+    """Past what one call of the kernel makes."""
+    config = GPTConfig(n_embd=2, n_head=1, block_size=3, vocab_size=4)
+    engine = create(config, "float64")
+    scalar = engines.create("scalar", config, engine.state())
+    names = sample_many(engine, 5000, 7, Sampling())
+    for i in range(4090, 4120):
+        assert names[i] == sample(scalar, Stream(7, i), Sampling())
+
+
+def test_numbers_that_only_a_careful_softmax_bears(simd: str) -> None:
+    """Scores of hundreds, rising or falling, and logits all far below zero."""
+    config = GPTConfig(n_layer=2, n_embd=6, n_head=2, block_size=8, vocab_size=10)
+    draw = np.random.default_rng(3)
+    state = {name: draw.normal(0, 0.1, shape) for name, shape in config.shapes()}
+    state["wte"] += 1
+    state["lm_head"] -= 2000
+    for i in range(config.n_layer):
+        for which in "qk":
+            state[f"layer{i}.attn_w{which}"] *= 200
+    engine = engines.create_trainable("native", config, state, dtype="float64")
+    scalar = engines.create_trainable("scalar", config, state)
+    seen, expected = (
+        engine.inspect([9, 1, 4, 1, 5, 9, 2, 6]),
+        scalar.inspect([9, 1, 4, 1, 5, 9, 2, 6]),
+    )
+    for name, array in expected.items():
+        np.testing.assert_allclose(seen[name], array, rtol=1e-9, atol=1e-9, err_msg=name)
+    assert engine.loss([[9, 1, 4, 1, 9]]) == pytest.approx(scalar.loss([[9, 1, 4, 1, 9]]), rel=1e-9)
 
 
 # ---- What must not happen ------------------------------------------------------------------------
