@@ -45,6 +45,7 @@ class Controls:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._next = 0.0  # when the next step is due
+        self._told = False  # something, since the last look at whether a step may be taken
         self.paused = False
         self.steps = 0  # to take although paused
         self.speed: float | None = None  # steps a second; None for as fast as it goes
@@ -57,12 +58,13 @@ class Controls:
             self.steps += int(command.get("step", 0))
             self.speed = command.get("speed", self.speed)
             self.follow = command.get("follow", self.follow)
+            self._told = True
             self._changed.notify_all()
 
     def take(self) -> float:
         """Take a step if one may be taken, and return 0; else return the seconds until then."""
         with self._changed:
-            now = time.monotonic()
+            self._told, now = False, time.monotonic()
             if self.paused:
                 if not self.steps:
                     return math.inf
@@ -75,7 +77,7 @@ class Controls:
     def wait(self, seconds: float) -> None:
         """Wait so long, or until a command comes."""
         with self._changed:
-            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
+            self._changed.wait_for(lambda: self._told, min(seconds, threading.TIMEOUT_MAX))
 
 
 def main() -> None:

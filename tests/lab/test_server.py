@@ -1,6 +1,7 @@
 """The lab's server: whom it answers, what it answers, and that nothing outlives its use."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from microgpt import dataset
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
 from microgpt.lab.app import MODEL, MOST
-from microgpt.lab.worker import plane
+from microgpt.lab.worker import Controls, plane
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
@@ -357,6 +358,20 @@ def test_a_loop_without_end_is_ended() -> None:
         process.stdin.write(json.dumps(question) + "\n")
         process.stdin.flush()
         assert "a loop never end" in json.loads(process.stdout.readline())["error"]
+
+
+# ---- Waiting -------------------------------------------------------------------------------------
+def test_a_command_that_comes_just_before_a_rest_is_not_slept_through() -> None:
+    controls = Controls()
+    controls.obey({"paused": True})
+    assert controls.take() == math.inf
+    controls.obey({"step": 1})
+    controls.wait(math.inf)
+    assert controls.take() == 0
+    assert controls.take() == math.inf
+    controls.obey({"paused": False, "speed": 50})
+    assert controls.take() == 0
+    assert 0 < controls.take() <= 0.02
 
 
 # ---- The map of letters --------------------------------------------------------------------------
