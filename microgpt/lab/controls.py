@@ -14,6 +14,7 @@ class Controls:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
+        self._told = False  # something, since the last look at whether a step may be taken
         self.paused = False
         self.steps = 0  # to take although paused
 
@@ -25,6 +26,7 @@ class Controls:
         """
         with self._changed:
             self._hear(command)
+            self._told = True
             self._changed.notify_all()
 
     def _hear(self, command: Event) -> None:
@@ -42,6 +44,7 @@ class Controls:
         While it is not paused, a step may be taken when the clock (monotonic) says `due`.
         """
         with self._changed:
+            self._told = False
             if not self.paused:
                 return max(0.0, due - time.monotonic())
             if not self.steps:
@@ -52,7 +55,7 @@ class Controls:
     def wait(self, seconds: float) -> None:
         """Wait so long, or until a command comes."""
         with self._changed:
-            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
+            self._changed.wait_for(lambda: self._told, min(seconds, threading.TIMEOUT_MAX))
 
 
 class Dials(Controls):

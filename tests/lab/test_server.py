@@ -1,12 +1,14 @@
 """The lab's server: whom it answers, what it answers, and that nothing outlives its use."""
 
 import json
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
@@ -21,6 +23,7 @@ from microgpt import dataset
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
 from microgpt.lab.app import MODEL, MOST
+from microgpt.lab.controls import Controls
 from microgpt.lab.worker import plane
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
@@ -415,6 +418,20 @@ def test_a_loop_without_end_is_ended() -> None:
         process.stdin.write(json.dumps(question) + "\n")
         process.stdin.flush()
         assert "a loop never end" in json.loads(process.stdout.readline())["error"]
+
+
+# ---- Waiting -------------------------------------------------------------------------------------
+def test_a_command_that_comes_just_before_a_rest_is_not_slept_through() -> None:
+    controls = Controls()
+    controls.obey({"paused": True})
+    assert controls.take(0.0) == math.inf
+    controls.obey({"step": 1})
+    controls.wait(math.inf)
+    assert controls.take(0.0) == 0
+    assert controls.take(0.0) == math.inf
+    controls.obey({"paused": False})
+    assert controls.take(0.0) == 0
+    assert 0 < controls.take(time.monotonic() + 10) <= 10
 
 
 # ---- The map of letters --------------------------------------------------------------------------
