@@ -215,12 +215,15 @@ def phases(rounds: int) -> list[dict[str, Any]]:
         subprocess.run(
             f"cc {flags} -w -DREAL_BYTES=4 -o {program} {source}", shell=True, check=True
         )
-        found = []
-        for size in (1, 16):
-            command = [program, str(size), str(100 * rounds)]
-            printed = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-            found.append(json.loads(printed.stdout))
-    return found
+        found: dict[int, dict[str, Any]] = {}
+        for _ in range(rounds):  # where its memory lies, good or bad, is chosen anew each time
+            for size in (1, 16):
+                command = [program, str(size), "100"]
+                printed = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+                told = json.loads(printed.stdout)
+                if size not in found or told["step"] < found[size]["step"]:
+                    found[size] = told
+    return list(found.values())
 
 
 def threads(rounds: int) -> list[dict[str, Any]]:

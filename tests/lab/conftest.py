@@ -168,13 +168,23 @@ def show(browser: Browser, lab: Lab) -> Iterator[Open]:
     assert {urlsplit(url).netloc for url in asked} <= {f"127.0.0.1:{lab.port}"}
 
 
-def picture(page: Page, name: str, ready: Locator | None = None) -> None:
-    """Keep a picture of what a walk has come to, where pictures are asked for: `make docs` asks."""
+def picture(page: Page, name: str, ready: Locator | None = None, alone: str = "") -> None:
+    """Keep a picture of what a walk has come to, where pictures are asked for: `make docs` asks.
+
+    It is taken once `ready` is there: of the page, or of one part alone, with room around it.
+    """
     if PICTURES:
         if ready:
             ready.first.wait_for(state="attached", timeout=120_000)
         page.evaluate("document.activeElement.blur()")  # no ring around what was turned last
-        page.screenshot(path=f"{PICTURES}/{name}.png")
+        path = f"{PICTURES}/{name}.png"
+        if alone:
+            place = "e => ({ x: e.offsetLeft - 24, y: e.offsetTop - 24, "
+            place += "width: e.offsetWidth + 48, height: e.offsetHeight + 48 })"
+            clip = page.locator(alone).evaluate(place)
+            page.screenshot(path=path, full_page=True, clip=clip)
+        else:
+            page.screenshot(path=path)
 
 
 def numbers(found: Locator, attribute: str = "data-x") -> list[float]:

@@ -61,7 +61,7 @@ def changed(page: Page, before: str) -> str:
 # ---- The story -----------------------------------------------------------------------------------
 @built
 def test_the_cartridge_plays_in_the_page(show: Open) -> None:
-    page = show("console?cartridge=turbo")
+    page = show("console?cartridge=turbo", height=960)
     names, go = page.locator(".twenty li"), page.locator(".transport .strong")
     expect(page.locator(".picture[src]")).to_be_visible()
     expect(go).to_have_text("Play")  # who wants less motion begins it by hand
@@ -99,6 +99,7 @@ def test_the_cartridge_plays_in_the_page(show: Open) -> None:
     page.locator(".screen").focus()
     page.keyboard.press("Space")
     expect(go).to_have_text("Play")
+    page.evaluate("scrollTo(0, 0)")
     picture(page, "console")
     page.get_by_role("combobox").select_option("classic")
     assert "cartridge=classic" in page.url

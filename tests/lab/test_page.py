@@ -269,7 +269,7 @@ def test_why_in_this_order(show: Open) -> None:
 
 # ---- Training ------------------------------------------------------------------------------------
 def test_training(show: Open, lab: Lab) -> None:
-    page = show("training?steps=1000&seed=43", height=1180)
+    page = show("training?steps=1000&seed=43", height=1240)
     go = page.locator(".transport .strong")
     page.get_by_role("button", name="Step", exact=True).click()  # begins, and waits
     expect(page.locator(".six li")).to_have_count(6)
@@ -308,7 +308,7 @@ def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
 
 # ---- Engines -------------------------------------------------------------------------------------
 def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
-    page = show("engines?text=emma")
+    page = show("engines?text=emma", height=850)
     there = [name for name in engines.ENGINES if not engines.missing(name)]
     there.sort(key=lambda name: name != "scalar")  # the measure of the others stands first
     rows = page.locator(".engine")
@@ -357,9 +357,7 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
     page.get_by_label("m, before the point").fill("4")
     page.get_by_label("n, behind it").fill("4")
     expect(page.locator(".bits .headline")).to_contain_text("Q4.4 8 bits")
-    page.mouse.move(600, 300)
-    page.mouse.wheel(0, 10_000)
-    picture(page, "bits", page.locator(".bits[aria-busy=false]"))
+    picture(page, "bits", page.locator(".bits[aria-busy=false]"), alone=".bits")
 
 
 # ---- Edit ----------------------------------------------------------------------------------------
