@@ -57,7 +57,7 @@ function render({ model, el }) {
 
   el.append(
     h("div", {}, h("h1", {}, "Console"),
-      h("p", { class: "lead" }, "The same model in a cartridge for the Super Nintendo of 1990. It runs here in an emulator, in real time.")),
+      h("p", { class: "lead" }, "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.")),
     recorded,
     h("div", { class: "set" }, screen, about,
       h("div", { class: "transport" }, go, step, reset, h("label", { class: "choice" }, h("span", {}, "Cartridge"), choose))),
@@ -124,7 +124,7 @@ function render({ model, el }) {
     put(about, "Putting the cartridge in …");
     draw();
     try {
-      if (!model.get("host").console) throw new Error("the console itself runs on your own machine, with `microgpt lab`");
+      if (!model.get("host").console) throw new Error("the console itself runs on your own machine, when you open the lab there");
       await model.run("console", { cartridge, paused }, (event) => { if (mine === connection) heard(event); }, mine.signal);
     } catch (error) {
       if (mine !== connection) return;
