@@ -98,8 +98,8 @@ def start(name: str) -> training.Run:
     return run
 
 
-def make(name: str, checkpoint: Checkpoint) -> Cartridge:
-    """Make the cartridge of a model, and measure it.
+def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, fixed.IntegerModel]:
+    """Build the cartridge of a model; return it, and the integers that are in it.
 
     Raises:
         OSError: the assembler is not there.
@@ -111,7 +111,17 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
             f"the model's vocabulary is {checkpoint.vocabulary!r}; a cartridge has letters for "
             "a-z only: train it on names of these"
         )
-    built, model = rom.make(name, checkpoint.config, checkpoint.state)
+    return rom.make(name, checkpoint.config, checkpoint.state)
+
+
+def make(name: str, checkpoint: Checkpoint) -> Cartridge:
+    """Make the cartridge of a model, and measure it.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: there is no such cartridge, or it cannot hold the model.
+    """
+    built, model = build(name, checkpoint)
     documents, held_out = _documents(checkpoint)
     cut = Checkpoint(model.config, VOCABULARY, _cut(checkpoint, model.config.block_size))
     console_loss, missing = None, ""

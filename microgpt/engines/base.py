@@ -122,6 +122,16 @@ def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
     return {name: array([[p.data for p in row] for row in rows]) for name, rows in params.items()}
 
 
+def by_name(config: GPTConfig, numbers: list[float]) -> dict[str, Array]:
+    """Return numbers in gpt.py's order as arrays by the names of the parameters."""
+    arrays, start = {}, 0
+    for name, (rows, columns) in config.shapes():
+        end = start + rows * columns
+        arrays[name] = array([numbers[i : i + columns] for i in range(start, end, columns)])
+        start = end
+    return arrays
+
+
 def check_tokens(config: GPTConfig, tokens: Document) -> None:
     """Raise ValueError unless each token is in the vocabulary and there is one at least."""
     if not len(tokens):

@@ -17,6 +17,7 @@ from microgpt.engines.base import (
     Document,
     State,
     Weights,
+    by_name,
     check_batch,
     check_tokens,
     check_training,
@@ -49,9 +50,9 @@ class ScalarEngine:
         self.reset()
 
     def state(self) -> dict[str, Array]:
-        state = self._by_name([p.data for p in self._flat])
+        state = by_name(self.config, [p.data for p in self._flat])
         for which, moments in self._moments.items():
-            named = self._by_name(moments)
+            named = by_name(self.config, moments)
             state |= {f"adam.{which}.{name}": moment for name, moment in named.items()}
         return state | {"adam.t": array(float(self._t))}
 
@@ -135,7 +136,7 @@ class ScalarEngine:
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         check_batch(self.config, batch, weights)
         self._backward(batch, weights)
-        return self._by_name([p.grad for p in self._flat])
+        return by_name(self.config, [p.grad for p in self._flat])
 
     def _backward(self, batch: Batch, weights: Weights | None) -> float:
         """Leave the gradient of a batch's loss in the parameters' grad; return the loss."""
@@ -159,14 +160,6 @@ class ScalarEngine:
             return loss
         (total,) = loss._children  # gpt.loss ends in total * (1/n), and total adds up the positions
         return gpt.add([s * weight for s, weight in zip(total._children, weights, strict=True)])
-
-    def _by_name(self, numbers: list[float]) -> dict[str, Array]:
-        arrays, start = {}, 0
-        for name, (rows, columns) in self.config.shapes():
-            end = start + rows * columns
-            arrays[name] = array([numbers[i : i + columns] for i in range(start, end, columns)])
-            start = end
-        return arrays
 
 
 def _rows(matrix: Array) -> list[list[float]]:

@@ -17,6 +17,7 @@ from microgpt.engines.base import (
     Document,
     State,
     Weights,
+    by_name,
     check_batch,
     check_tokens,
     check_training,
@@ -121,14 +122,8 @@ class WasmEngine:
         return to_js([x for name in names for row in state[name].tolist() for x in row])
 
     def _by_name(self, prefix: str, flat: Any) -> dict[str, Array]:
-        numbers, arrays, start = flat.to_py().tolist(), {}, 0
-        for name, (rows, columns) in self.config.shapes():
-            end = start + rows * columns
-            arrays[prefix + name] = array(
-                [numbers[i : i + columns] for i in range(start, end, columns)]
-            )
-            start = end
-        return arrays
+        named = by_name(self.config, flat.to_py().tolist())
+        return {prefix + name: numbers for name, numbers in named.items()}
 
 
 def _array(flat: Any, shape: Sequence[int]) -> Array:

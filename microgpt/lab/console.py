@@ -9,10 +9,9 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from microgpt.cartridge import VOCABULARY
+from microgpt import cartridge
 from microgpt.checkpoint import Checkpoint
 from microgpt.lab.controls import Controls, Event
-from microgpt.snes import rom
 from microgpt.snes.console import Console
 from microgpt.snes.emulator import BUTTONS, png
 
@@ -32,13 +31,12 @@ def make(shown: Checkpoint, shipped: Checkpoint, name: str) -> dict[str, Any]:
         OSError: the assembler is not there.
         ValueError: there is no such cartridge.
     """
+    unfit = None
     try:
-        if shown.vocabulary != VOCABULARY:
-            raise ValueError(f"its vocabulary is {shown.vocabulary!r}, not a to z")
-        data, unfit = rom.make(name, shown.config, shown.state)[0].data, None
+        built, _ = cartridge.build(name, shown)
     except ValueError as error:
-        data, unfit = rom.make(name, shipped.config, shipped.state)[0].data, str(error)
-    return {"cartridge": name, "rom": base64.b64encode(data).decode(), "unfit": unfit}
+        (built, _), unfit = cartridge.build(name, shipped), str(error)
+    return {"cartridge": name, "rom": base64.b64encode(built.data).decode(), "unfit": unfit}
 
 
 class Pad(Controls):

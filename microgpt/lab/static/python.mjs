@@ -40,6 +40,6 @@ onmessage = async ({ data }) => {
     } else if (data.command) lab.command(data.command);
   } catch (error) {  // Python's last line says what it is
     const told = JSON.stringify({ error: /** @type {Error} */ (error).message.trim().split("\n").at(-1) });
-    postMessage(data.id ? { id: data.id, told } : { event: told, over: true });
+    postMessage(data.id ? { id: data.id, told } : { event: told, over: !data.command });
   }
 };
