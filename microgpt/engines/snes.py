@@ -6,7 +6,7 @@ import numpy as np
 
 from microgpt.config import GPTConfig
 from microgpt.engines.base import Array, Document, State, check_tokens
-from microgpt.engines.fixed import TEMPERATURES, IntegerModel
+from microgpt.integers.base import TEMPERATURES, IntegerModel
 from microgpt.snes import rom
 from microgpt.snes.console import RESET, STEP, Console
 
@@ -28,7 +28,7 @@ class SnesEngine:
         core: str | os.PathLike[str] | None = None,
     ) -> None:
         built, model = rom.make(cartridge or rom.of_size(config.block_size), config, state)
-        self._take(built.data, model, core)
+        self._init(built.data, model, core)
 
     @classmethod
     def of(
@@ -36,10 +36,10 @@ class SnesEngine:
     ) -> "SnesEngine":
         """Return the engine of a cartridge that is there already, and of its integer model."""
         engine = cls.__new__(cls)
-        engine._take(data, model, core)
+        engine._init(data, model, core)
         return engine
 
-    def _take(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
+    def _init(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
         self.config, self._units = model.config, model.units
         self.console = Console(data, core)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
