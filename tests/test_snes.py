@@ -6,7 +6,6 @@ Needs cc65 and an emulator core; the lists of names also run on Snes9x where sta
 import json
 import random
 import re
-import shutil
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 from bench.snes import table
+from microgpt import engines
 from microgpt.config import GPTConfig
 from microgpt.engines.base import State, initial_state
 from microgpt.engines.fixed import FixedEngine
@@ -44,15 +44,7 @@ VECTORS = {
 
 def missing() -> str | None:
     """Return what is not there to build and run a cartridge."""
-    if not shutil.which("ca65"):
-        return rom.CC65
-    if not find_spec("libretro"):
-        return "libretro.py is not installed"
-    try:
-        find_core()
-    except OSError as error:
-        return str(error)
-    return None
+    return engines.missing("snes")
 
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))

@@ -9,6 +9,18 @@ from microgpt.engines.base import Array, Document, State, check_tokens
 from microgpt.integers.base import TEMPERATURES, IntegerModel
 from microgpt.snes import rom
 from microgpt.snes.console import RESET, STEP, Console
+from microgpt.snes.emulator import check_libretro, find_core
+
+
+def missing() -> str | None:
+    """Return what a console takes that is not here, and how to get it; None where all is here."""
+    try:
+        rom.check_tools()
+        check_libretro()
+        find_core()
+    except OSError as error:
+        return str(error)
+    return None
 
 
 class SnesEngine:

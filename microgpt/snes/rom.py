@@ -142,6 +142,7 @@ def build(name: str, files: Mapping[str, bytes]) -> Rom:
         OSError: the assembler is not there.
         ValueError: the program is faulty, or does not fit the cartridge.
     """
+    check_tools()
     cartridge = CARTRIDGES[name]
     with tempfile.TemporaryDirectory() as folder:
         return _build(name, cartridge, {**tables.files(), **files}, Path(folder))
@@ -211,9 +212,13 @@ def checksummed(data: bytes) -> bytes:
     return data[:header] + pair + data[header + 4 :]
 
 
-def _run(tool: str, *arguments: object) -> None:
-    if not shutil.which(tool):
+def check_tools() -> None:
+    """Raise OSError unless the assembler and the linker are there."""
+    if not (shutil.which("ca65") and shutil.which("ld65")):
         raise OSError(CC65)
+
+
+def _run(tool: str, *arguments: object) -> None:
     command = [tool, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
