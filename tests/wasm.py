@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Batch, Document, State
+from microgpt.documents import Batch, Document
 
 ROOT = Path(__file__).parent.parent
 KERNEL = ROOT / "microgpt" / "lab" / "static" / "kernel.wasm"

@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from microgpt import dataset, engines, gpt, xray
+from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
-from microgpt.engines.base import Array
 from microgpt.lab.controls import Controls, Dials, Event
 from microgpt.model import Model
 from microgpt.training import Run, Settings

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import microgpt
 from microgpt import dataset, engines, xray
-from microgpt.engines.base import Array
+from microgpt.arrays import Array
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab import notebook, worker
 from microgpt.model import Model
