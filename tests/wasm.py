@@ -1,4 +1,4 @@
-"""The engine that a browser has (lab/static/kernel.mjs), run by Node, as an engine in Python."""
+"""The engine that a browser has (native/wasm/kernel.mjs), run by Node, as an engine in Python."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from microgpt.config import GPTConfig
 from microgpt.documents import Batch, Document
 
 ROOT = Path(__file__).parent.parent
-KERNEL = ROOT / "microgpt" / "lab" / "static" / "kernel.wasm"
+KERNEL = ROOT / "microgpt" / "native" / "wasm" / "kernel.wasm"
 NODE = shutil.which("node")
 
 

@@ -1,6 +1,6 @@
 """The native engine where Python itself runs in a browser: the C kernel, compiled to WebAssembly.
 
-Its numbers live in lab/static/kernel.mjs, which the page's worker gives to Python as a module.
+Its numbers live in native/wasm/kernel.mjs, which the page's worker gives to Python as a module.
 """
 
 from collections.abc import Iterator, Sequence
