@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from microgpt import dataset
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL, MOST
-from microgpt.lab.controls import Controls
-from microgpt.lab.worker import plane
+from microgpt.lab.jobs.controls import Controls
+from microgpt.lab.plane import plane
+from microgpt.lab.server import MODEL, MOST
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
@@ -77,7 +77,14 @@ def test_the_page_itself_may_ask(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/....//app.py", "//etc/passwd", "/%00"],
+    [
+        "/../server.py",
+        "/%2e%2e/server.py",
+        "/..%2fserver.py",
+        "/....//server.py",
+        "//etc/passwd",
+        "/%00",
+    ],
 )
 def test_nothing_but_the_page_is_served(lab: Lab, path: str) -> None:
     with lab.send("GET", path) as response:
@@ -405,7 +412,7 @@ def test_code_that_fails_says_how(lab: Lab, change: tuple[str, str], line: str) 
 
 def test_a_loop_without_end_is_ended() -> None:
     source = SOURCE.read_text("utf-8").replace("    x = rmsnorm(x)\n", "    while True: pass\n")
-    limited = "from microgpt.lab import worker; worker.LIMIT = 2; worker.main()"
+    limited = "from microgpt.lab import process; process.LIMIT = 2; process.main()"
     with subprocess.Popen(
         [sys.executable, "-c", limited, str(MODEL)],
         stdin=subprocess.PIPE,
@@ -423,13 +430,13 @@ def test_a_loop_without_end_is_ended() -> None:
 # ---- Waiting -------------------------------------------------------------------------------------
 def test_a_command_that_comes_just_before_a_rest_is_not_slept_through() -> None:
     controls = Controls()
-    controls.obey({"paused": True})
+    controls.apply({"paused": True})
     assert controls.take(0.0) == math.inf
-    controls.obey({"step": 1})
+    controls.apply({"step": 1})
     controls.wait(math.inf)
     assert controls.take(0.0) == 0
     assert controls.take(0.0) == math.inf
-    controls.obey({"paused": False})
+    controls.apply({"paused": False})
     assert controls.take(0.0) == 0
     assert 0 < controls.take(time.monotonic() + 10) <= 10
 

@@ -31,14 +31,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab import console
 from microgpt.lab.answers import Answers
+from microgpt.lab.jobs import console
 from microgpt.model import Model
 
 STATIC = Path(str(files("microgpt.lab") / "static"))
 MODEL = Path(str(files("microgpt") / "data" / "model.safetensors"))
 MOST = 200_000  # bytes of one question: an edited gpt.py fits many times
-WORKERS = 40  # runs at once; a class, and everyone's second tab
+RUNS = 40  # runs at once; a class, and everyone's second tab
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -71,8 +71,8 @@ def create(model: Path, token: str, port: int) -> Starlette:
 
     async def start(request: Request) -> Response:
         question = await _body(request) | {"kind": request.path_params["kind"]}
-        if len(runs) >= WORKERS:
-            raise ValueError(f"{WORKERS} runs are under way; end one by closing its tab")
+        if len(runs) >= RUNS:
+            raise ValueError(f"{RUNS} runs go on already; end one by closing its tab")
         if question["kind"] == "console":
             name = str(question.get("cartridge", "classic"))
             question |= await run_in_threadpool(cartridge, name)
@@ -169,15 +169,15 @@ async def _body(request: Request) -> dict[str, Any]:
 async def _events(
     runs: dict[str, asyncio.subprocess.Process], run: str, model: Path, question: dict[str, Any]
 ) -> AsyncGenerator[str]:
-    """Start a worker, pass on its lines as events, and end it when nobody reads any more.
+    """Start a process, pass on its lines as events, and end it when nobody reads any more.
 
-    A line is read when the last one has been sent, so a slow reader slows the worker down and
+    A line is read when the last one has been sent, so a slow reader slows the process down and
     nothing piles up here.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "microgpt.lab.worker",
+        "microgpt.lab.process",
         str(model),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from microgpt.arrays import array
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
-from microgpt.lab import worker
+from microgpt.lab import jobs
 from microgpt.lab.answers import Answers
-from microgpt.lab.controls import Dials
+from microgpt.lab.jobs.controls import Dials
 from microgpt.model import Model
 
 MODEL = files("microgpt") / "data" / "model.json"
@@ -52,27 +53,27 @@ def _answers() -> Answers:
 def answer(name: str, question: str) -> str:
     """Return the answer to a question, or what is wrong with it."""
     try:
-        told = {"answer": _answers().answer(name, json.loads(question))}
+        reply: dict[str, Any] = {"answer": _answers().answer(name, json.loads(question))}
     except ValueError as error:
-        told = {"error": " ".join(str(error).split())}
-    return json.dumps(told)
+        reply = {"error": " ".join(str(error).split())}
+    return json.dumps(reply)
 
 
 async def run(question: str, emit: Callable[[str], None]) -> None:
     """Do what a question says; emit is called with each event. Commands are heard in between."""
     asked = json.loads(question)
     _controls.paused = bool(asked.pop("paused", False))
-    for told in worker.run(asked, _controls, _checkpoint()):
+    for event in jobs.run(asked, _controls, _checkpoint()):
         _changed.clear()
-        if isinstance(told, float):
+        if isinstance(event, float):
             with suppress(TimeoutError):
-                await asyncio.wait_for(_changed.wait(), None if told == math.inf else told)
+                await asyncio.wait_for(_changed.wait(), None if event == math.inf else event)
         else:
-            emit(json.dumps(told))
+            emit(json.dumps(event))
             await asyncio.sleep(0)
 
 
 def command(order: str) -> None:
-    """Take a word to the run under way."""
-    _controls.obey(json.loads(order))
+    """Pass a command to the run that goes on."""
+    _controls.apply(json.loads(order))
     _changed.set()
