@@ -1,8 +1,8 @@
-"""One job in a process of its own: `python -m microgpt.lab.process MODEL`.
+"""One job in a process of its own: `python -m microgpt.lab.process MODEL RUN`.
 
 Its first line on standard input is what to do, each later one a command, each line on standard
 output an event; all are JSON objects. It ends with its work, or when its input does: the server
-that started it has gone.
+that started it has gone. A model that it trains is written to RUN-STEP.safetensors.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.lab.jobs import controls_of, run
@@ -48,9 +49,21 @@ def main() -> None:
     for event in run(question, controls, Checkpoint.load(sys.argv[1])):
         if isinstance(event, float):
             controls.wait(event)
+        elif isinstance(event, Checkpoint):
+            emit(keep(event, Path(sys.argv[2])))
         else:
             emit(event)
     os._exit(0)
+
+
+def keep(model: Checkpoint, run: Path) -> Event:
+    """Write a model for the server, and return the event that names it, or says why it is not."""
+    name = f"{run.name}-{model.training['step']}"
+    try:
+        model.save(run.with_name(f"{name}.safetensors"))
+    except OSError as error:
+        return {"error": f"the model cannot be kept: {error}"}
+    return {"model": name}
 
 
 def confine(emit: Callable[[Event], None]) -> None:

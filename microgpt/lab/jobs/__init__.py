@@ -9,6 +9,8 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.lab.jobs import bits, edit, training
 from microgpt.lab.jobs.controls import Controls, Dials, Event
 
+Step = Event | float | Checkpoint
+
 
 def controls_of(question: Event) -> Controls:
     """Return the controls of the run that a question asks for; it may begin paused."""
@@ -21,8 +23,8 @@ def controls_of(question: Event) -> Controls:
     return controls
 
 
-def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator[Event | float]:
-    """Do what a question says; yield events, and where there is to wait, the seconds.
+def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator[Step]:
+    """Do what a question says; yield events, models to keep, and where to wait, the seconds.
 
     An error is an event like any other.
     """

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from microgpt import dataset
+from microgpt.checkpoint import Checkpoint
 from microgpt.engines.base import Array
 from microgpt.lab.jobs.controls import Dials, Event
 from microgpt.lab.plane import Points, plane
@@ -17,8 +18,8 @@ SHOWN = 0.2  # seconds between two looks inside, at least
 SHARE = 5  # and this many times what a look costs, so that looking slows learning little
 
 
-def train(question: Event, controls: Dials) -> Iterator[Event | float]:
-    """Train a model, and show what happens."""
+def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoint]:
+    """Train a model and show what happens; whenever it rests, yield the model as it is then."""
     name = question.pop("data", "world")
     if name not in ("world", "names"):
         raise ValueError(f"there are no documents {name!r}; there are world and names")
@@ -59,6 +60,8 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float]:
             if progress.val_loss is not None:
                 event["val_loss"] = progress.val_loss
             yield event | look(controls.follow, at_rest)
+            if at_rest:
+                yield run.checkpoint().model()
             losses, sent = [], time.monotonic()
     yield {"done": True}
 
