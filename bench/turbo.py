@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from microgpt import cartridge, dataset, training
-from microgpt.engines.base import State
+from microgpt.arrays import State
 from microgpt.integers.base import loss
 from microgpt.integers.turbo import CONFIG
 from microgpt.snes import rom, tables, turbo

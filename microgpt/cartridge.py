@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 
 from microgpt import dataset, engines, training
+from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint, write
-from microgpt.engines.base import Document, Engine
+from microgpt.documents import Document
+from microgpt.engines.base import Engine
 from microgpt.engines.fixed import FixedEngine
 from microgpt.integers import turbo
 from microgpt.integers.base import IntegerModel
@@ -224,7 +226,7 @@ def loss(engine: Engine, documents: list[Document]) -> float:
     return float(np.mean(losses))
 
 
-def _logits(engine: Engine, documents: list[Document]) -> engines.base.Array:
+def _logits(engine: Engine, documents: list[Document]) -> Array:
     """Return the logits of all positions of documents, (positions, vocab_size)."""
     size = engine.config.block_size
     return np.concatenate([engine.inspect(tokens[:-1][:size])["logits"] for tokens in documents])
@@ -250,6 +252,6 @@ def _documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
     return [encode(document) for document in parts.test], held_out
 
 
-def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, engines.base.Array]:
+def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, Array]:
     state = {name: array for name, array in checkpoint.state.items() if name[:5] != "adam."}
     return state | {"wpe": state["wpe"][:positions]}

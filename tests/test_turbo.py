@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt import engines
+from microgpt.arrays import Array
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Array, TrainableEngine, initial_state
+from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.engines.fixed import FixedEngine
 from microgpt.engines.snes import SnesEngine
 from microgpt.integers import turbo as arithmetic

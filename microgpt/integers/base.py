@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from microgpt.arrays import Array
 from microgpt.config import GPTConfig
+from microgpt.documents import Batch, check_batch
 
 Integers = NDArray[np.int64]
 
@@ -87,8 +88,13 @@ class IntegerModel(Protocol):
         """
 
 
-def loss(model: IntegerModel, batch: Sequence[Sequence[int]]) -> float:
-    """Return the loss of documents of tokens (nats/token): of the integer logits, in floats."""
+def loss(model: IntegerModel, batch: Batch) -> float:
+    """Return the loss of documents (nats/token): of the integer logits, in exact arithmetic.
+
+    Raises:
+        ValueError: the batch is empty, or a token is outside the vocabulary.
+    """
+    check_batch(model.config, batch, None)
     lengths = np.array([min(len(tokens) - 1, model.config.block_size) for tokens in batch])
     padded = np.zeros((len(batch), int(lengths.max()) + 1), np.int64)
     for row, tokens in zip(padded, batch, strict=True):

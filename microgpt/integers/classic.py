@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microgpt.arrays import Array
-from microgpt.checkpoint import State, check_state
+from microgpt.arrays import Array, State
+from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
 from microgpt.integers.base import Integers, bit_length, exp_scale, softmax
 

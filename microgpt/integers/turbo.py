@@ -19,15 +19,16 @@ enter where tables are made, never where the model runs. The rules (>> rounds do
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from microgpt.arrays import Array
-from microgpt.checkpoint import State, check_state
+from microgpt.arrays import Array, State
+from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
+from microgpt.documents import Batch
 from microgpt.integers.base import Integers
 
 CONFIG = GPTConfig(n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27)
@@ -156,10 +157,8 @@ def quantize(state: State, shifts: Mapping[str, int]) -> Quantized:
     )
 
 
-def calibrate(
-    config: GPTConfig, state: State, documents: Sequence[Sequence[int]]
-) -> dict[str, int]:
-    """Return the shifts with which hardly a code is clamped on documents of tokens.
+def calibrate(config: GPTConfig, state: State, documents: Batch) -> dict[str, int]:
+    """Return the shifts with which hardly a code is clamped on documents.
 
     The sums that become codes hardly depend on the shifts, so two or three looks settle them.
     """

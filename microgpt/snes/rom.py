@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from microgpt import dataset
-from microgpt.checkpoint import State
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
 from microgpt.integers.base import IntegerModel
 from microgpt.integers.classic import Classic
