@@ -528,6 +528,20 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
         assert not told, f"{screen}: {json.dumps(told, indent=1)}"
 
 
+def test_the_page_is_laid_out_and_linted() -> None:
+    """100 columns, no function over 80 lines: tests/biome.json says what else."""
+    biome = TESTS / "node_modules" / ".bin" / "biome"
+    if not biome.exists():
+        pytest.skip("biome is not installed: npm install --prefix tests")
+    checked = subprocess.run(
+        [biome, "ci", "--error-on-warnings", "--colors=off", notebook.STATIC, TESTS / "wasm.mjs"],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_types_of_the_page_are_right() -> None:
     tsc = TESTS / "node_modules" / ".bin" / "tsc"
     if not tsc.exists():
