@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
-from microgpt.lab import browser
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL, STATIC
+from microgpt.lab.pyodide import to_json
 from microgpt.lab.recorded import record
+from microgpt.lab.server import MODEL, STATIC
 from microgpt.model import Model
 
 PYODIDE = "314.0.7"
@@ -85,4 +85,4 @@ def _pack(model: Model, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
-        archive.writestr("microgpt/data/model.json", browser.to_json(model.checkpoint))
+        archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))

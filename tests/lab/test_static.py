@@ -21,9 +21,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from microgpt import dataset, gpt, xray
 from microgpt.cli import main
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL
 from microgpt.lab.export import HOST, PARTS, PYODIDE
-from microgpt.lab.worker import learn
+from microgpt.lab.jobs.edit import learn
+from microgpt.lab.server import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
@@ -385,7 +385,7 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
 
 
-def test_a_run_obeys_and_ends_with_its_screen(page: Page) -> None:
+def test_a_run_takes_commands_and_ends_with_its_screen(page: Page) -> None:
     go(page, "training?engine=scalar&steps=1000")
     its = page.workers[-1]
     page.get_by_role("button", name="Step", exact=True).click()

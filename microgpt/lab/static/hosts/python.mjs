@@ -1,4 +1,4 @@
-// A worker with a Python of its own: the package's files, run by Pyodide. browser.py does the rest.
+// A worker with a Python of its own: the package's files, run by Pyodide. pyodide.py does the rest.
 import { compile, create } from "../kernel.mjs";
 
 const python = load();
@@ -30,7 +30,7 @@ async function load() {
       create(kernel, config, optimizer),
   });
   pyodide.runPython("import sys; sys.path.insert(0, '/lab')");
-  return pyodide.pyimport("microgpt.lab.browser");
+  return pyodide.pyimport("microgpt.lab.pyodide");
 }
 
 addEventListener("message", async ({ data }) => {
