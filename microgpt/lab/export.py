@@ -26,6 +26,8 @@ PARTS = (  # of Pyodide: its core alone, without packages
     "pyodide-lock.json",
     "python_stdlib.zip",
 )
+KERNEL = Path(str(files("microgpt") / "native" / "wasm"))
+WASM = ("kernel.mjs", "kernel.wasm")  # the engine that Python there trains with
 HOST = {  # what Python there will say of itself, when it has come
     "engines": ["wasm", "scalar"],
     "absent": [name for name in engines.ENGINES if name != "scalar"],
@@ -65,6 +67,9 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
         (beside / "index.html").write_text(page, "utf-8")
         rows = [["host", {}, HOST], *record(Answers(opened))]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
+        (beside / "wasm").mkdir()
+        for name in WASM:
+            shutil.copyfile(KERNEL / name, beside / "wasm" / name)
         _pack(opened, beside / "microgpt.zip")
         (beside / "pyodide").mkdir()
         for name in PARTS:

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import microgpt
 from microgpt import dataset, engines, xray
-from microgpt.engines.base import Array
+from microgpt.arrays import Array
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab import notebook
 from microgpt.lab.jobs import bits
@@ -21,6 +21,7 @@ from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
+SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
 SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit"]
 
 
@@ -535,7 +536,7 @@ def test_the_page_is_laid_out_and_linted() -> None:
     if not biome.exists():
         pytest.skip("biome is not installed: npm install --prefix tests")
     checked = subprocess.run(
-        [biome, "ci", "--error-on-warnings", "--colors=off", notebook.STATIC, TESTS / "wasm.mjs"],
+        [biome, "ci", "--error-on-warnings", "--colors=off", *SOURCES],
         cwd=TESTS,
         capture_output=True,
         text=True,

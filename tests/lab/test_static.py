@@ -74,7 +74,8 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
     assert lab("--export", site, "--pyodide", core) == 0
     assert "http.server" in capsys.readouterr().out
     names = {file.name for file in site.rglob("*") if file.is_file()}
-    assert {"index.html", "python.mjs", "kernel.wasm", "microgpt.zip", *PARTS} <= names
+    assert {"index.html", "python.mjs", "microgpt.zip", *PARTS} <= names
+    assert {file.name for file in (site / "wasm").iterdir()} == {"kernel.mjs", "kernel.wasm"}
     assert "server.mjs" not in names
     page = (site / "index.html").read_text("utf-8")
     assert "server.mjs" not in page

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Any
 
 from microgpt import dataset
+from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
-from microgpt.engines.base import Array
 from microgpt.lab.jobs.controls import Dials, Event
 from microgpt.lab.plane import Points, plane
 from microgpt.training import Run, Settings

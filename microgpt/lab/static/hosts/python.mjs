@@ -1,5 +1,5 @@
 // A worker with a Python of its own: the package's files, run by Pyodide. pyodide.py does the rest.
-import { compile, create } from "../kernel.mjs";
+import { compile, create } from "../wasm/kernel.mjs";
 
 const python = load();
 python.then(() => postMessage({ ready: true }), fail);
@@ -21,7 +21,7 @@ async function load() {
   const [{ loadPyodide }, archive, kernel] = await Promise.all([
     import(`${files}pyodide.mjs`),
     fetch(new URL("../microgpt.zip", import.meta.url)).then((answer) => answer.arrayBuffer()),
-    compile(new URL("../kernel.wasm", import.meta.url)),
+    compile(new URL("../wasm/kernel.wasm", import.meta.url)),
   ]);
   const pyodide = await loadPyodide({ indexURL: files, stdout: () => {}, stderr: () => {} });
   pyodide.unpackArchive(archive, "zip", { extractDir: "/lab" });
