@@ -47,7 +47,7 @@ def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodid
     Without MODEL it shows the one that ships with microgpt. Only this machine can reach it; the
     site that --export writes can stand on any web server, and needs nothing but its files.
     """
-    from microgpt.lab import app, export  # a web server is no burden for the other commands
+    from microgpt.lab import export, server  # a web server is no burden for the other commands
 
     if site is not None:
         written = [
@@ -57,4 +57,4 @@ def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodid
         print(f"{site}: {len(written)} files, {size:.1f} MB, for any web server. To see it here:")
         return print(f"  python -m http.server -d {site}    and open http://localhost:8000")
     print("The lab is open; Ctrl-C closes it.", flush=True)
-    app.serve(model, port, lambda address: print(address, flush=True), not no_browser)
+    server.serve(model, port, lambda address: print(address, flush=True), not no_browser)

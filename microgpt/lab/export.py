@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
-from microgpt.lab import browser
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL, STATIC
+from microgpt.lab.pyodide import to_json
 from microgpt.lab.recorded import record
+from microgpt.lab.server import MODEL, STATIC
 from microgpt.model import Model
 
 PYODIDE = "314.0.7"
@@ -26,6 +26,8 @@ PARTS = (  # of Pyodide: its core alone, without packages
     "pyodide-lock.json",
     "python_stdlib.zip",
 )
+KERNEL = Path(str(files("microgpt") / "native" / "wasm"))
+WASM = ("kernel.mjs", "kernel.wasm")  # the engine that Python there trains with
 HOST = {  # what Python there will say of itself, when it has come
     "engines": ["wasm", "scalar"],
     "absent": [name for name in engines.ENGINES if name != "scalar"],
@@ -59,15 +61,20 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
         beside.mkdir()
-        for file in STATIC.iterdir():
-            if file.name != "server.mjs":
-                shutil.copyfile(file, beside / file.name)
+        for file in STATIC.rglob("*"):
+            if file.is_file() and file.name != "server.mjs":
+                copy = beside / file.relative_to(STATIC)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
         page = (STATIC / "index.html").read_text("utf-8")
         assert SERVER in page
         page = page.replace(SERVER, BROWSER).replace("server.mjs", "browser.mjs")
         (beside / "index.html").write_text(page, "utf-8")
         rows = [["host", {}, HOST], *record(Answers(opened))]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
+        (beside / "wasm").mkdir()
+        for name in WASM:
+            shutil.copyfile(KERNEL / name, beside / "wasm" / name)
         _pack(opened, beside / "microgpt.zip")
         (beside / "pyodide").mkdir()
         for name in PARTS:
@@ -88,4 +95,4 @@ def _pack(model: Model, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
-        archive.writestr("microgpt/data/model.json", browser.to_json(model.checkpoint))
+        archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))

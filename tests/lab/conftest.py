@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from microgpt.lab.app import MODEL
+from microgpt.lab.server import MODEL
 from microgpt.model import Model
 
 LAB = [sys.executable, "-m", "microgpt", "lab"]

@@ -12,9 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 
 import microgpt
 from microgpt import dataset, engines, xray
-from microgpt.engines.base import Array
+from microgpt.arrays import Array
 from microgpt.engines.fixed import FixedEngine
-from microgpt.lab import notebook, worker
+from microgpt.lab import notebook
+from microgpt.lab.jobs import bits
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
@@ -332,7 +333,7 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
 
     def held_out(m: int, n: int) -> tuple[float, int]:
         engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
-        names = dataset.split(dataset.load("world").documents, 0.05).test[: worker.NAMES]
+        names = dataset.split(dataset.load("world").documents, 0.05).test[: bits.NAMES]
         return engine.loss([model.tokenizer.encode(name) for name in names]), engine.saturations
 
     loss, clamped = held_out(3, 2)

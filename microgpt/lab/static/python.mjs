@@ -1,5 +1,5 @@
-// A worker with a Python of its own: the package's files, run by Pyodide. browser.py does the rest.
-import { compile, create } from "./kernel.mjs";
+// A worker with a Python of its own: the package's files, run by Pyodide. pyodide.py does the rest.
+import { compile, create } from "./wasm/kernel.mjs";
 
 const python = load();
 python.then(() => postMessage({ ready: true }), fail);
@@ -18,7 +18,7 @@ async function load() {
   const [{ loadPyodide }, archive, kernel] = await Promise.all([
     import(`${files}pyodide.mjs`),
     fetch(new URL("./microgpt.zip", import.meta.url)).then((answer) => answer.arrayBuffer()),
-    compile(new URL("./kernel.wasm", import.meta.url)),
+    compile(new URL("./wasm/kernel.wasm", import.meta.url)),
   ]);
   const pyodide = await loadPyodide({ indexURL: files, stdout: () => {}, stderr: () => {} });
   pyodide.unpackArchive(archive, "zip", { extractDir: "/lab" });
@@ -26,7 +26,7 @@ async function load() {
     create: (/** @type {any} */ config, /** @type {any} */ optimizer) => create(kernel, config, optimizer),
   });
   pyodide.runPython("import sys; sys.path.insert(0, '/lab')");
-  return pyodide.pyimport("microgpt.lab.browser");
+  return pyodide.pyimport("microgpt.lab.pyodide");
 }
 
 onmessage = async ({ data }) => {

@@ -7,7 +7,7 @@
 /** @typedef {ArrayLike<number>} Tokens */
 /** @typedef {{temperature?: number, topK?: number, topP?: number, prefix?: Tokens}} Sampling */
 
-/** The calls of native/browser.c; addresses are bytes in its memory.
+/** The calls of wasm.c; addresses are bytes in its memory.
  * @typedef {object} Calls
  * @property {WebAssembly.Memory} memory
  * @property {(end: number) => number} reach
