@@ -19,7 +19,7 @@ LAYERS = [
     ["engines"],
     ["training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
     ["lab", "school"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 LAYER = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
 
-LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+LAB = [sys.executable, "-m", "microgpt", "lab"]
 PICTURES = os.environ.get("MICROGPT_PICTURES")  # a folder
 CHROMIUM = shutil.which("chromium")
 QUIET = [

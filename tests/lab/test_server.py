@@ -176,6 +176,21 @@ def test_the_next_letter_is_the_engines(lab: Lab, model: Model, text: str) -> No
     assert answer["letters"] == pytest.approx(np.exp(-np.array(losses)), abs=1e-6)
 
 
+@pytest.mark.parametrize("text", ["", "ma", "abcdefghijklmnop"])
+def test_a_keystroke_is_one_look_at_the_engine(
+    model: Model, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    looks, inspect = list[list[int]](), model.engine.inspect
+
+    def counted(tokens: list[int]) -> Any:
+        looks.append(tokens)
+        return inspect(tokens)
+
+    monkeypatch.setattr(model.engine, "inspect", counted)
+    Answers(model).next(text)
+    assert looks == [[26, *model.tokenizer.ids(text)][:16]]
+
+
 def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
     question = {"prefix": "k", "count": 8, "seed": 7, "temperature": 0.8, "top_k": None}
     status, names = lab.post("/api/ask/names", question)
