@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from microgpt import dataset, engines, training
-from microgpt.checkpoint import Checkpoint, write
+from microgpt import dataset, engines, files, training
+from microgpt.checkpoint import Checkpoint
 from microgpt.engines import fixed, fixed_turbo
 from microgpt.engines.base import Document, Engine
 from microgpt.quantization import QuantizationAware
@@ -204,7 +204,7 @@ def play(
             if frames is None and console.word(console.at["name_number"]) == 20:
                 break
         if screenshot is not None:
-            write(screenshot, png(console.screenshot()))
+            files.write(screenshot, png(console.screenshot()))
 
 
 def loss(engine: Engine, documents: list[Document]) -> float:

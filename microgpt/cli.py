@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Live
 
 import microgpt
-from microgpt import cartridge, checkpoint, dataset, engines, sampling, training, xray
+from microgpt import cartridge, checkpoint, dataset, engines, files, sampling, training, xray
 from microgpt.xray.trace import PARTS
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
@@ -230,7 +230,7 @@ def _log(path: str | None, run: training.Run) -> Iterator[Observer]:
         return
     if run.step:  # what an interrupted run logged past its last checkpoint is run again
         kept = Path(path).read_bytes().splitlines(keepends=True)[: run.step]
-        checkpoint.write(path, b"".join(kept))
+        files.write(path, b"".join(kept))
     with open(path, "a" if run.step else "w", encoding="utf-8") as file:
 
         def write(progress: training.Progress) -> None:
@@ -515,7 +515,7 @@ def rom(model: str | None, name: str, out: str) -> int:
             return 130
         trained = run.checkpoint().model()
     made = cartridge.make(name, trained)
-    checkpoint.write(out, made.rom.data)
+    files.write(out, made.rom.data)
     for line in made.report():
         print(line)
     print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")

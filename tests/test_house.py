@@ -13,7 +13,7 @@ PACKAGE = ROOT / "microgpt"
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
     ["gpt"],
-    ["arrays", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
+    ["arrays", "files", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
     ["engines", "native", "snes"],
     ["training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
     ["lab", "school"],

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from microgpt import files
 from microgpt.xray.graph import Graph, unrun
 
 FORMAT = "microgpt xray 1"
@@ -253,9 +254,7 @@ class Trace:
             OSError: the file cannot be written.
             ValueError: there is no such part, or it was not recorded.
         """
-        from microgpt.checkpoint import write  # numpy comes with it: not for the browser
-
-        write(path, self.to_json(parts).encode())
+        files.write(path, self.to_json(parts))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Trace":
