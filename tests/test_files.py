@@ -54,7 +54,7 @@ def test_what_is_not_a_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     ):
         for refuse in (files.target, lambda path: files.write(path, "emma")):
             with pytest.raises(OSError, match=says) as error:
-                refuse(path)  # type: ignore[operator]
+                refuse(path)
             assert error.value.filename == str(path)
     assert {name: (tmp_path / name).lstat().st_mode for name in os.listdir(tmp_path)} == before
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,17 @@ LAYERS = [
     ["gpt"],
     ["arrays", "files", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
     ["engines", "native", "snes"],
-    ["training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
+    [
+        "training",
+        "model",
+        "sampling",
+        "tuning",
+        "cartridge",
+        "quantization",
+        "ledger",
+        "xray",
+        "probe",
+    ],
     ["lab", "school"],
     ["cli"],
 ]
@@ -30,7 +41,15 @@ def room(module: Path) -> str:
 def imports(module: Path) -> set[str]:
     """Return the modules of ours that a module imports, as dotted names inside the package."""
     found = set()
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    tree = ast.parse(module.read_text("utf-8"))
+    unread = {  # what only a type checker reads makes no arrow
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in set(ast.walk(tree)) - unread:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -53,6 +72,18 @@ def test_imports_point_down(module: Path) -> None:
         others = {name.split(".")[1] for name in imports(module) if name.startswith("engines.")}
         allowed = {"base", module.stem} | ({"fixed"} if module.stem == "snes" else set())
         assert others <= allowed, "engines do not know each other"
+
+
+def test_no_circle() -> None:
+    """Modules can be read one after another, each after those it imports."""
+    files = {module.relative_to(PACKAGE).with_suffix("").as_posix(): module for module in MODULES}
+    names = {name.removesuffix("/__init__").replace("/", "."): path for name, path in files.items()}
+
+    def module_of(imported: str) -> str:
+        return imported if imported in names else imported.rpartition(".")[0]
+
+    arrows = {name: {module_of(i) for i in imports(path)} for name, path in names.items()}
+    TopologicalSorter(arrows).prepare()  # a CycleError names the circle
 
 
 def test_no_one_above_names_an_engine() -> None:

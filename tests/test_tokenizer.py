@@ -1,6 +1,7 @@
 """Text to token ids and back, and what is said of a character that the model does not know."""
 
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from microgpt.tokenizer import Tokenizer
 
+Form = Literal["NFC", "NFD"]
 CHINESE = "".join(chr(0x4E00 + i) for i in range(3000))
 
 
@@ -40,7 +42,7 @@ def test_an_unknown_character_is_named(vocabulary: str, text: str, says: str) ->
 
 
 @pytest.mark.parametrize(("trained_on", "typed"), [("NFC", "NFD"), ("NFD", "NFC")])
-def test_a_form_that_the_model_can_read_is_suggested(trained_on: str, typed: str) -> None:
+def test_a_form_that_the_model_can_read_is_suggested(trained_on: Form, typed: Form) -> None:
     tokenizer = Tokenizer.of([unicodedata.normalize(trained_on, "Zoë")])
     with pytest.raises(ValueError, match=f"it can read the text in the form {trained_on}$"):
         tokenizer.encode(unicodedata.normalize(typed, "Zoë"))
