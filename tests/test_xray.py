@@ -598,7 +598,7 @@ def test_the_same_trace_on_every_python_from_the_standard_library_alone(tmp_path
     package = tmp_path / "microgpt"
     shutil.copytree(ROOT / "microgpt" / "xray", package / "xray", ignore=lambda *_: {"__pycache__"})
     (package / "__init__.py").touch()
-    for name in ("gpt.py", "config.py", "tokenizer.py"):
+    for name in ("gpt.py", "config.py", "files.py", "tokenizer.py"):
         shutil.copy(ROOT / "microgpt" / name, package)
     source = edited(
         "    x = rmsnorm(x)\n    for i",

@@ -8,6 +8,8 @@
 It stands on the standard library alone, so that the same code runs in a browser's Python.
 """
 
+from __future__ import annotations
+
 import os
 import random
 import traceback
@@ -17,8 +19,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microgpt import gpt
-from microgpt.arrays import Array
-from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.tokenizer import Tokenizer
 from microgpt.xray.difference import Difference, diff
@@ -40,6 +40,8 @@ Until = Literal["loss", "backward", "adam"]
 
 
 if TYPE_CHECKING:
+    from microgpt.arrays import Array
+    from microgpt.checkpoint import Checkpoint
     from microgpt.model import Model
 
 Source: TypeAlias = "Checkpoint | Model | str | os.PathLike[str] | None"
@@ -158,6 +160,8 @@ def _open(model: Source) -> tuple[GPTConfig, str, Mapping[str, Array]]:
     if model is None:
         return GPTConfig(), "abcdefghijklmnopqrstuvwxyz", {}
     if isinstance(model, str | os.PathLike):
+        from microgpt.checkpoint import Checkpoint  # here, for it brings numpy with it
+
         model = Checkpoint.load(model)
     held: Any = getattr(model, "checkpoint", model)  # a microgpt.Model holds one
     return held.config, held.vocabulary, held.state
