@@ -37,11 +37,11 @@ docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/console_recording.py microgpt/lab/static
 	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab
 
-WASM := microgpt/lab/static/kernel.wasm
-wasm:  ## compile the kernel for browsers: microgpt/lab/static/kernel.wasm
+WASM := microgpt/native/wasm/kernel.wasm
+wasm:  ## compile the kernel for browsers: microgpt/native/wasm/kernel.wasm
 	@scripts/packages.sh $(SYSTEM_WASM)
 	clang --target=wasm32 -std=gnu11 -Os -msimd128 -mbulk-memory -ffp-contract=off -ffreestanding -nostdlib \
-	  -Wall -Wextra -DREAL_BYTES=4 -Wl,--no-entry,--stack-first,--strip-debug microgpt/native/browser.c -o $(WASM)
+	  -Wall -Wextra -DREAL_BYTES=4 -Wl,--no-entry,--stack-first,--strip-debug microgpt/native/wasm/wasm.c -o $(WASM)
 
 clean:  ## remove all that was made here
 	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc

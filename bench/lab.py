@@ -26,7 +26,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+LAB = [sys.executable, "-m", "microgpt", "lab"]
 OPENINGS, CLIENTS, STEPS = 5, 20, 25
 PACE = 0.25  # seconds between two presses
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from microgpt import cartridge, dataset, training
+from microgpt.arrays import State
 from microgpt.engines import fixed
-from microgpt.engines.base import State
 from microgpt.engines.fixed_turbo import CONFIG, Turbo
 from microgpt.snes import rom, tables, turbo
 from microgpt.snes.console import HALT, Console

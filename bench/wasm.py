@@ -65,7 +65,7 @@ def chromium() -> Iterator[Evaluate]:
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{server.server_port}/icon.svg")
+        page.goto(f"http://127.0.0.1:{server.server_port}/kernel.mjs")
         made = """async ([config, params]) => {
             const { compile, create } = await import("/kernel.mjs");
             globalThis.engine = await create(await compile("/kernel.wasm"), config);

@@ -11,14 +11,13 @@ faster, shows it at work, and teaches it.
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from microgpt import dataset
-from microgpt.config import Adam, GPTConfig
-from microgpt.model import Model
-from microgpt.training import Run, Settings
-
 if TYPE_CHECKING:
+    from microgpt.config import Adam, GPTConfig
+    from microgpt.model import Model
+    from microgpt.training import Run, Settings
     from microgpt.xray import Trace
 
 __version__ = "0.1.0"
@@ -35,7 +34,7 @@ def train(
     block_size: int = 16,
     options: dict[str, Any] | None = None,
     **settings: Any,
-) -> Run:
+) -> "Run":
     """Train a model to the end and return the run: its losses (nats/token), its model.
 
     Args:
@@ -50,6 +49,9 @@ def train(
         OSError: the documents cannot be read.
         ValueError: the documents, a size or a setting cannot be used.
     """
+    from microgpt import dataset
+    from microgpt.training import Run, Settings
+
     documents = dataset.load(data) if data else dataset.default()
     sizes = {"n_layer": n_layer, "n_embd": n_embd, "n_head": n_head, "block_size": block_size}
     run = Run(documents, Settings(**settings), sizes, engine, options)
@@ -58,13 +60,15 @@ def train(
     return run
 
 
-def load(path: str | os.PathLike[str], engine: str | None = None) -> Model:
+def load(path: str | os.PathLike[str], engine: str | None = None) -> "Model":
     """Read a model from a file.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not a model that microgpt can use.
     """
+    from microgpt.model import Model
+
     return Model.load(path, engine)
 
 
@@ -77,3 +81,13 @@ def show(trace: "Trace", screen: Literal["forward", "backward"] = "forward") -> 
     from microgpt.lab.notebook import show  # a server's libraries come with it
 
     return show(trace, screen)
+
+
+if not TYPE_CHECKING:  # what costs time to import is imported when it is asked for (PEP 562)
+    _ROOMS = {"Adam": "config", "GPTConfig": "config", "Model": "model"}
+    _ROOMS |= {"Run": "training", "Settings": "training"}
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ROOMS:
+            raise AttributeError(f"module 'microgpt' has no attribute {name!r}")
+        return getattr(import_module(f"microgpt.{_ROOMS[name]}"), name)

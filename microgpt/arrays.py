@@ -1,10 +1,11 @@
 """What engines give and take: numpy's arrays; in a browser's Python, which has none, nested lists.
 
-Those lists answer to what the rooms that run there ask of an array: tolist(), and [i][j].
+Those lists support the only two operations used there: tolist() and [i][j].
 """
 
 import math
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 BROWSER = sys.platform == "emscripten"  # Python compiled to WebAssembly: Pyodide
@@ -17,9 +18,11 @@ if TYPE_CHECKING or not BROWSER:
 else:
     Array: TypeAlias = list
 
+State = Mapping[str, Array]  # parameters by name; in a run also adam.m.NAME, adam.v.NAME, adam.t
+
 
 class Rows(list[Any]):
-    """A list that can be asked for itself as an array can, and so can the lists in it."""
+    """A nested list with numpy's tolist()."""
 
     def __init__(self, items: list[Any]) -> None:
         super().__init__(Rows(item) if isinstance(item, list) else float(item) for item in items)
@@ -44,11 +47,11 @@ def shape(numbers: Array) -> tuple[int, ...]:
     return numbers.shape
 
 
-def sound(numbers: Array, positive: bool = False) -> bool:
-    """Tell whether every number is finite, and none below zero where that is asked."""
+def finite(numbers: Array, positive: bool = False) -> bool:
+    """Return whether every number is finite and, where asked, none is below zero."""
     if BROWSER:
         here: Any = numbers
         if isinstance(here, list):
-            return all(sound(item, positive) for item in here)
+            return all(finite(item, positive) for item in here)
         return math.isfinite(here) and (here >= 0 or not positive)
     return bool(np.isfinite(numbers).all() and (not positive or (numbers >= 0).all()))

@@ -8,9 +8,11 @@ from itertools import pairwise
 import numpy as np
 
 from microgpt import dataset, engines, files, training
+from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
+from microgpt.documents import Document
 from microgpt.engines import fixed, fixed_turbo
-from microgpt.engines.base import Document, Engine
+from microgpt.engines.base import Engine
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
@@ -221,7 +223,7 @@ def loss(engine: Engine, documents: list[Document]) -> float:
     return float(np.mean(losses))
 
 
-def _logits(engine: Engine, documents: list[Document]) -> engines.base.Array:
+def _logits(engine: Engine, documents: list[Document]) -> Array:
     """Return the logits of all positions of documents, (positions, vocab_size)."""
     size = engine.config.block_size
     return np.concatenate([engine.inspect(tokens[:-1][:size])["logits"] for tokens in documents])
@@ -247,6 +249,6 @@ def _documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
     return [encode(document) for document in parts.test], held_out
 
 
-def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, engines.base.Array]:
+def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, Array]:
     state = {name: array for name, array in checkpoint.state.items() if name[:5] != "adam."}
     return state | {"wpe": state["wpe"][:positions]}

@@ -7,12 +7,11 @@ model is a checkpoint without `adam.*`.
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from microgpt import files
-from microgpt.arrays import BROWSER, Array, shape, sound
+from microgpt.arrays import BROWSER, State, finite, shape
 from microgpt.config import GPTConfig
 
 if not BROWSER:  # there, models come as JSON
@@ -21,7 +20,6 @@ if not BROWSER:  # there, models come as JSON
     from safetensors.numpy import save as to_safetensors
 
 FORMAT = "microgpt 1"
-State = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def check_state(config: GPTConfig, state: State) -> None:
     for name, array in state.items():
         if shape(array) != shapes[name]:
             raise ValueError(f"tensor {name} has the shape {shape(array)}, not {shapes[name]}")
-        if not sound(array):
+        if not finite(array):
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
-        if name.startswith(("adam.v.", "adam.t")) and not sound(array, positive=True):
+        if name.startswith(("adam.v.", "adam.t")) and not finite(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import Array, Batch, Document, Engine, State, TrainableEngine
+from microgpt.arrays import Array, State
+from microgpt.documents import Batch, Document
+from microgpt.engines.base import Engine, TrainableEngine
 
 
 def lens(engine: Engine, tokens: Document, lm_head: Array | None = None) -> Array:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from microgpt.engines.base import Array, Batch, Document, State, TrainableEngine, Weights
+from microgpt.arrays import Array, State
+from microgpt.documents import Batch, Document, Weights
+from microgpt.engines.base import TrainableEngine
 
 Rounding = Callable[[State], dict[str, Array]]
 

@@ -3,17 +3,11 @@
 python scripts/cli_help.py > docs/cli.md
 """
 
-import click
+from click.testing import CliRunner
 
-from microgpt.cli import commands
+from microgpt.cli import ROOMS, commands
 
 print("# The command line\n\nMade by `make docs` from the commands themselves.")
-top = click.Context(commands, info_name="microgpt", terminal_width=80)
-for name in [None, *commands.list_commands(top)]:
-    command = commands.get_command(top, name) if name else commands
-    assert command
-    context = click.Context(
-        command, info_name=name or "microgpt", parent=top if name else None, terminal_width=80
-    )
-    print(f"\n## `{context.command_path}`\n")
-    print(f"```text\n{command.get_help(context)}\n```")
+for words in [[], *([name] for name in ROOMS)]:
+    shown = CliRunner().invoke(commands, [*words, "--help"], "", terminal_width=80).output
+    print(f"\n## `{' '.join(['microgpt', *words])}`\n\n```text\n{shown}```")

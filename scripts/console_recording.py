@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab import console
-from microgpt.lab.app import MODEL
+from microgpt.lab.jobs import console
+from microgpt.lab.server import MODEL
 from microgpt.snes.console import Console
 
 HELD = 3000  # milliseconds that the full list stays

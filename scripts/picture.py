@@ -18,7 +18,7 @@ COMMAND = ["microgpt", "train", "--data", "names"]
 def main(path: str) -> None:
     """Run the command and write what it printed to an SVG of 80 columns."""
     run = subprocess.run(
-        [sys.executable, "-m", "microgpt.cli", *COMMAND[1:]],
+        [sys.executable, "-m", "microgpt", *COMMAND[1:]],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

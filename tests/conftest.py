@@ -12,9 +12,10 @@ import pytest
 from hypothesis import settings
 
 from microgpt import dataset
+from microgpt.arrays import State
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
-from microgpt.engines.base import State, initial_state
+from microgpt.engines.base import initial_state
 
 settings.register_profile("microgpt", deadline=None)  # no test fails for want of speed
 settings.load_profile("microgpt")

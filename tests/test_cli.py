@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 import microgpt
+from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
-from microgpt.cli import main
+from microgpt.cli import COMMANDS, commands, main
 from tests.conftest import LETTERS
 
 Finished = subprocess.CompletedProcess[str]
@@ -27,7 +30,7 @@ def cli(tmp_path: Path) -> Callable[..., Finished]:
 
     def call(*words: str, stdin: str = "", check: bool = True, **environ: str) -> Finished:
         return subprocess.run(
-            [sys.executable, "-m", "microgpt.cli", *words],
+            [sys.executable, "-m", "microgpt", *words],
             cwd=tmp_path,
             input=stdin,
             capture_output=True,
@@ -60,7 +63,7 @@ def test_training_from_a_terminal(cli: Callable[..., Finished], tmp_path: Path) 
     assert [line["step"] for line in log] == list(range(1, 31))
     assert len([line for line in log if "val_loss" in line]) == 10
     assert cli(*repeat).stdout == done.stdout, "the printed command repeats the run"
-    names = set(microgpt.dataset.load("world").documents)
+    names = set(dataset.load("world").documents)
     known = sum(name in names for name in lines[-21:-1])
     assert lines[-1] == f"{known} of these 20 stand in the data, {20 - known} are new"
     best = microgpt.load(tmp_path / "m.best.safetensors")
@@ -195,8 +198,34 @@ def test_chat_and_score_and_info(cli: Callable[..., Finished], model: str) -> No
     assert cli("engines").stdout.startswith("scalar") or "scalar" in cli("engines").stdout
 
 
+def test_help_is_quick_and_knows_the_commands(cli: Callable[..., Finished]) -> None:
+    for words in ("", "--help", "--version"):
+        said = cli(*words.split(), PYTHONPROFILEIMPORTTIME="1").stderr
+        imported = {line.split("|")[-1].strip().split(".")[0] for line in said.splitlines()}
+        assert {"click", "microgpt"} <= imported
+        assert not imported & {"numpy", "safetensors", "rich", "starlette", "uvicorn"}
+    shown = cli("--help").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    for subject, group in COMMANDS.items():
+        assert f"\n{subject}:\n" in shown
+        for name, (_, line) in group.items():
+            assert re.search(rf"^  {name} +{re.escape(line)}$", shown, re.M), name
+            command = commands.get_command(click.Context(commands), name)
+            assert command
+            assert (command.help or "").split("\n")[0] == line
+
+
+def test_the_package_gives_what_it_promises() -> None:
+    """Its parts are imported when they are asked for."""
+    code = "import sys, microgpt; assert 'numpy' not in sys.modules; from microgpt import *; "
+    code += "print(Model, Run, Settings, Adam, GPTConfig, load, show, train)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Modell'"):
+        microgpt.Modell  # type: ignore[attr-defined]  # noqa: B018
+
+
 def test_output_that_nobody_reads_is_no_error(cli: Callable[..., Finished], tmp_path: Path) -> None:
-    program = f"{sys.executable} -m microgpt.cli train --help | head -1"
+    program = f"{sys.executable} -m microgpt train --help | head -1"
     done = subprocess.run(program, shell=True, capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
@@ -205,7 +234,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(cli: Callable[..., Finished], tmp_pa
     words = ["train", *SMALL, "--steps", "400", "--seed", "3", "--log", "a.jsonl"]
     whole = cli(*words)
     process = subprocess.Popen(
-        [sys.executable, "-m", "microgpt.cli", *words[:-1], "b.jsonl", "--out", "b.safetensors"],
+        [sys.executable, "-m", "microgpt", *words[:-1], "b.jsonl", "--out", "b.safetensors"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -233,7 +262,7 @@ def test_ctrl_c_without_out_saves_all_the_same(
 ) -> None:
     (tmp_path / "interrupted.safetensors").write_text("somebody's")
     process = subprocess.Popen(
-        [sys.executable, "-m", "microgpt.cli", "train", *SMALL, "--steps", "5000"],
+        [sys.executable, "-m", "microgpt", "train", *SMALL, "--steps", "5000"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

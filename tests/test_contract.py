@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from microgpt import engines, gpt
+from microgpt.arrays import Array
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Array, Engine, TrainableEngine, initial_state
+from microgpt.engines.base import Engine, TrainableEngine, initial_state
 from tests.conftest import EMMA
 
 

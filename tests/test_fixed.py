@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgpt import engines
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
 from microgpt.engines import fixed
-from microgpt.engines.base import State, initial_state
+from microgpt.engines.base import initial_state
 from microgpt.engines.fixed import Classic, FixedEngine, Format, Random, softmax
 
 SIZES = GPTConfig(block_size=8)
@@ -59,7 +60,7 @@ def test_steps_end_where_the_context_does() -> None:
     engine = FixedEngine(SIZES, weights(2))
     for _ in range(8):
         engine.step(26)
-    with pytest.raises(ValueError, match="block_size is 8"):
+    with pytest.raises(ValueError, match="block_size 8"):
         engine.step(0)
     with pytest.raises(ValueError, match="9 tokens do not fit block_size 8"):
         engine.inspect([0] * 9)

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "microgpt"
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
     ["gpt"],
-    ["arrays", "files", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
+    ["arrays", "documents", "files", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
     ["engines", "native", "snes"],
     [
         "training",
@@ -28,7 +28,7 @@ LAYERS = [
         "probe",
     ],
     ["lab", "school"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 LAYER = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -89,7 +89,7 @@ def test_norms_over_training(engine: TrainableEngine) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-X", "utf8", "-m", "microgpt.cli", "xray", *words]
+        command = [sys.executable, "-X", "utf8", "-m", "microgpt", "xray", *words]
         return subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, encoding="utf8"
         )

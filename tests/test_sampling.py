@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from microgpt import engines, gpt
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import State
 from microgpt.sampling import Sampling, Stream, choose, probabilities, sample, sample_many
 
 logit_lists = st.lists(st.floats(-30, 30), min_size=1, max_size=30)

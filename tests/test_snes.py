@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from bench.snes import table
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
 from microgpt.engines import fixed
-from microgpt.engines.base import State, initial_state
+from microgpt.engines.base import initial_state
 from microgpt.engines.fixed import Classic, FixedEngine, IntegerModel
 from microgpt.engines.snes import SnesEngine
 from microgpt.snes import rom, tables
@@ -338,7 +339,7 @@ def test_the_console_is_an_engine(each: tuple[rom.Rom, IntegerModel]) -> None:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     for _ in range(2):
         assert [console.step(t).tolist() for t in tokens] == expected["logits"].tolist()
-        with pytest.raises(ValueError, match=f"block_size is {size}"):
+        with pytest.raises(ValueError, match=f"block_size {size}"):
             console.step(0)
         console.reset()
     with pytest.raises(ValueError, match=f"{size + 1} tokens do not fit"):

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microgpt import engines
+from microgpt.arrays import Array
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines import fixed_turbo
-from microgpt.engines.base import Array, TrainableEngine, initial_state
+from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.engines.fixed import FixedEngine
 from microgpt.engines.fixed_turbo import LEVEL, Integers, Turbo, norm, rsqrt
 from microgpt.engines.snes import SnesEngine

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from microgpt import dataset, engines, gpt
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import State, initial_state
+from microgpt.engines.base import initial_state
 from microgpt.sampling import Sampling, sample, sample_many
 from tests.conftest import EMMA
 from tests.test_contract import CONFIGS, documents

@@ -1,4 +1,4 @@
-"""The engine that a browser has (lab/static/kernel.mjs), run by Node, as an engine in Python."""
+"""The engine that a browser has (native/wasm/kernel.mjs), run by Node, as an engine in Python."""
 
 import json
 import shutil
@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Batch, Document, State
+from microgpt.documents import Batch, Document
 
 ROOT = Path(__file__).parent.parent
-KERNEL = ROOT / "microgpt" / "lab" / "static" / "kernel.wasm"
+KERNEL = ROOT / "microgpt" / "native" / "wasm" / "kernel.wasm"
 NODE = shutil.which("node")
 
 

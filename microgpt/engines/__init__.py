@@ -3,9 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-from microgpt.arrays import BROWSER
+from microgpt.arrays import BROWSER, State
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Engine, State, TrainableEngine
+from microgpt.engines.base import Engine, TrainableEngine
 
 # Each engine's module, its class, and what it is; the best for training stands first.
 ENGINES = {

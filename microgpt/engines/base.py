@@ -1,28 +1,20 @@
 """The one protocol that every engine speaks: what it means to run and to train a model.
 
-A document is a list of token ids [BOS, ..., BOS]; what lies past block_size + 1 tokens is not read.
-A batch is a list of documents. The loss of a document is the mean over its n = min(len - 1,
-block_size) positions of -log p(next token), in nats; that of a batch is the mean over its
-documents. `weights`, where given, holds a list for each document with a number for each position,
-and the weighted sum takes the place of the mean (which is a weight of 1/n everywhere).
+A document is a list of token ids; what lies past block_size + 1 tokens is not read. A batch is a
+list of documents. The loss of a document is the mean over its n = min(len - 1, block_size)
+positions of -log p(next token), in nats; that of a batch is the mean over its documents. `weights`,
+where given, holds a list for each document with a number for each position, and the weighted sum
+takes the place of the mean (which is a weight of 1/n everywhere).
 """
 
-import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from microgpt import gpt
-from microgpt.arrays import Array as Array
-from microgpt.arrays import array
+from microgpt.arrays import Array, State, array
 from microgpt.config import GPTConfig
-
-State = Mapping[
-    str, Array
-]  # parameters by name, and where there are any: adam.m.*, adam.v.*, adam.t
-Document = Sequence[int]
-Batch = Sequence[Document]
-Weights = Sequence[Sequence[float]]
+from microgpt.documents import Batch, Document, Weights
 
 MOST_PARAMS = 100_000_000  # drawn one at a time, as gpt.py does: a minute or two
 
@@ -115,8 +107,8 @@ def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
     """
     if config.n_params > MOST_PARAMS:
         raise ValueError(
-            f"a model of {config.n_params:,} parameters is past what is meant here, "
-            f"{MOST_PARAMS:,}; make n_embd, n_layer, block_size or the vocabulary smaller"
+            f"this model has {config.n_params:,} parameters; the limit is {MOST_PARAMS:,}; "
+            "make n_embd, n_layer, block_size or the vocabulary smaller"
         )
     params = gpt.init(config, rng)
     return {name: array([[p.data for p in row] for row in rows]) for name, rows in params.items()}
@@ -130,44 +122,3 @@ def by_name(config: GPTConfig, numbers: list[float]) -> dict[str, Array]:
         arrays[name] = array([numbers[i : i + columns] for i in range(start, end, columns)])
         start = end
     return arrays
-
-
-def check_tokens(config: GPTConfig, tokens: Document) -> None:
-    """Raise ValueError unless each token is in the vocabulary and there is one at least."""
-    if not len(tokens):
-        raise ValueError("there are no tokens; a document holds one at least")
-    for token in tokens:
-        if not 0 <= token < config.vocab_size:
-            raise ValueError(
-                f"token {token} is not in the vocabulary: 0 to {config.vocab_size - 1}"
-            )
-
-
-def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> None:
-    """Raise ValueError unless the batch can be trained on, with a weight for every position."""
-    if not len(batch):
-        raise ValueError("the batch is empty; it holds one document at least")
-    for tokens in batch:
-        check_tokens(config, tokens)
-        if len(tokens) < 2:
-            raise ValueError(f"the document {list(tokens)} has no next token to learn; BOS ends it")
-    if weights is not None:
-        lengths = [min(len(tokens) - 1, config.block_size) for tokens in batch]
-        if [len(row) for row in weights] != lengths:
-            raise ValueError(f"weights must hold, a document each, lists of {lengths} numbers")
-
-
-def check_training(
-    config: GPTConfig,
-    batches: Sequence[Batch],
-    learning_rates: Sequence[float],
-    weights: Sequence[Weights | None] | None,
-) -> None:
-    """Raise ValueError unless every step of train can be taken, before any is."""
-    counts = [len(batches), len(learning_rates), len(batches if weights is None else weights)]
-    if len(set(counts)) > 1:
-        raise ValueError(f"batches, learning_rates and weights differ in length: {counts}")
-    if not all(math.isfinite(lr) for lr in learning_rates):
-        raise ValueError("learning_rates must be finite numbers")
-    for i, batch in enumerate(batches):
-        check_batch(config, batch, weights[i] if weights is not None else None)

@@ -29,9 +29,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.arrays import Array, State
 from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Batch, Document, State, check_batch, check_tokens
+from microgpt.documents import Batch, Document, check_batch, check_context, check_tokens
 
 Integers = NDArray[np.int64]
 
@@ -269,8 +270,7 @@ class FixedEngine:
 
     def step(self, token_id: int) -> Array:
         check_tokens(self.config, [token_id])
-        if self._pos >= self.config.block_size:
-            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
+        check_context(self.config, self._pos + 1)
         out = self._model.forward(np.array([token_id]), self._pos, self._cache)
         self._pos += 1
         return np.asarray(out["logits"][0] * self._model.units["logits"])
@@ -278,8 +278,7 @@ class FixedEngine:
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
-        if count > c.block_size:
-            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        check_context(c, count)
         cache, attention = self._model.begin(1), np.zeros((c.n_layer, c.n_head, count, count))
         seen = []
         for t, token in enumerate(tokens):

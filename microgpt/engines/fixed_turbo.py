@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microgpt.arrays import Array, State
 from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
 from microgpt.dataset import load
-from microgpt.engines.base import Array, State
 from microgpt.tokenizer import Tokenizer
 
 Integers = NDArray[np.int64]

@@ -7,15 +7,15 @@ from dataclasses import astuple
 
 import numpy as np
 
+from microgpt.arrays import Array, State
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import (
-    Array,
+from microgpt.documents import (
     Batch,
     Document,
-    State,
     Weights,
     check_batch,
+    check_context,
     check_tokens,
     check_training,
 )
@@ -96,9 +96,8 @@ class NativeEngine:
             self._model.step(token_id, logits)
         except ValueError:
             check_tokens(self.config, [token_id])
-            raise ValueError(
-                f"the context is full: block_size is {self.config.block_size}; reset"
-            ) from None
+            check_context(self.config, self.config.block_size + 1)
+            raise
         return logits
 
     def sample_many(
@@ -124,8 +123,7 @@ class NativeEngine:
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
-        if count > c.block_size:
-            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        check_context(c, count)
         seen: dict[str, Array] = {
             "logits": np.empty((count, c.vocab_size)),
             "probs": np.empty((count, c.vocab_size)),

@@ -8,20 +8,19 @@ from types import FunctionType
 from typing import Any
 
 from microgpt import gpt
-from microgpt.arrays import array
+from microgpt.arrays import Array, State, array
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import (
-    Array,
+from microgpt.documents import (
     Batch,
     Document,
-    State,
     Weights,
-    by_name,
     check_batch,
+    check_context,
     check_tokens,
     check_training,
 )
+from microgpt.engines.base import by_name
 
 
 class ScalarEngine:
@@ -61,8 +60,7 @@ class ScalarEngine:
 
     def step(self, token_id: int) -> Array:
         check_tokens(self.config, [token_id])
-        if self._pos >= self.config.block_size:
-            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
+        check_context(self.config, self._pos + 1)
         keys, values = self._keys, self._values
         logits = gpt.gpt(self.params, self.config, token_id, self._pos, keys, values)
         for layer in (*keys, *values):  # keep the numbers, not the graph behind them
@@ -73,8 +71,7 @@ class ScalarEngine:
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
-        if count > c.block_size:
-            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        check_context(c, count)
         seen: dict[str, list[list[float]]] = {
             "softmax": [],
             "rmsnorm": [],

@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 
+from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import Array, Document, State, check_tokens
+from microgpt.documents import Document, check_context, check_tokens
 from microgpt.engines.fixed import TEMPERATURES, IntegerModel
 from microgpt.snes import rom
 from microgpt.snes.console import RESET, STEP, Console
@@ -51,8 +52,7 @@ class SnesEngine:
 
     def step(self, token_id: int) -> Array:
         check_tokens(self.config, [token_id])
-        if self._pos >= self.config.block_size:
-            raise ValueError(f"the context is full: block_size is {self.config.block_size}; reset")
+        check_context(self.config, self._pos + 1)
         self.console.ask(STEP, token_id)
         self._pos += 1
         return self._read("logits", self.config.vocab_size) * self._units["logits"]
@@ -60,8 +60,7 @@ class SnesEngine:
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
-        if count > c.block_size:
-            raise ValueError(f"{count} tokens do not fit block_size {c.block_size}")
+        check_context(c, count)
         logits, probs, residual, hidden = [], [], [], []
         attention = np.zeros((1, c.n_head, count, count))
         self.reset()

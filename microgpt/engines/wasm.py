@@ -1,6 +1,6 @@
 """The native engine where Python itself runs in a browser: the C kernel, compiled to WebAssembly.
 
-Its numbers live in lab/static/kernel.mjs, which the page's worker gives to Python as a module.
+Its numbers live in native/wasm/kernel.mjs, which the page's worker gives to Python as a module.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,20 +8,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from microgpt.arrays import array
+from microgpt.arrays import Array, State, array
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import (
-    Array,
-    Batch,
-    Document,
-    State,
-    Weights,
-    by_name,
-    check_batch,
-    check_tokens,
-    check_training,
-)
+from microgpt.documents import Batch, Document, Weights, check_batch, check_tokens, check_training
+from microgpt.engines.base import by_name
 
 try:
     import js  # these three are Pyodide's, and the worker's

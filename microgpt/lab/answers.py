@@ -79,15 +79,18 @@ class Answers:
     def next(self, text: str, **dials: Any) -> dict[str, Any]:
         """Return how likely each token is to follow a text, as it is and as the dials make it."""
         sampling, ids = _sampling(**dials), self._ids(text)
-        tokens = [self.model.tokenizer.bos, *ids]
-        if len(tokens) > self.model.config.block_size:
-            return {"letters": self._drawn(ids, Sampling(1.0)), "full": True}
-        logits = self.model.engine.inspect(tokens)["logits"][-1].tolist()
+        size = self.model.config.block_size
+        tokens = [self.model.tokenizer.bos, *ids][:size]
+        logits = self.model.engine.inspect(tokens)["logits"].tolist()
+        probs = [probabilities(row, Sampling(1.0)) for row in logits]
+        letters = [row[token] for row, token in zip(probs, ids, strict=False)]
+        if len(ids) == size:
+            return {"letters": letters, "full": True}
         return {
-            "letters": self._drawn(ids, Sampling(1.0)),
-            "logits": logits,
-            "probs": probabilities(logits, Sampling(1.0)),
-            "chosen": probabilities(logits, sampling),
+            "letters": letters,
+            "logits": logits[-1],
+            "probs": probs[-1],
+            "chosen": probabilities(logits[-1], sampling),
         }
 
     def names(self, prefix: str, count: int, seed: int, **dials: Any) -> list[dict[str, Any]]:
@@ -166,14 +169,6 @@ class Answers:
             if len(tokens) < engine.config.block_size:
                 logits = engine.step(token)
         return {"name": self.model.tokenizer.decode(tokens), "probs": drawn}
-
-    def _drawn(self, ids: list[int], sampling: Sampling) -> list[float]:
-        """Return how likely each token of a text was, after those before it."""
-        tokens = [self.model.tokenizer.bos, *ids][: self.model.config.block_size]
-        logits = self.model.engine.inspect(tokens)["logits"].tolist()
-        return [
-            probabilities(row, sampling)[token] for row, token in zip(logits, ids, strict=False)
-        ]
 
     def _ids(self, text: str) -> list[int]:
         if not isinstance(text, str):

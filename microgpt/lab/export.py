@@ -12,10 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
-from microgpt.lab import browser
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL, STATIC
+from microgpt.lab.pyodide import to_json
 from microgpt.lab.recorded import record
+from microgpt.lab.server import MODEL, STATIC
 from microgpt.model import Model
 
 PYODIDE = "314.0.7"
@@ -26,17 +26,19 @@ PARTS = (  # of Pyodide: its core alone, without packages
     "pyodide-lock.json",
     "python_stdlib.zip",
 )
+KERNEL = Path(str(files("microgpt") / "native" / "wasm"))
+WASM = ("kernel.mjs", "kernel.wasm")  # the engine that Python there trains with
 HOST = {  # what Python there will say of itself, when it has come
     "engines": ["wasm", "scalar"],
     "absent": [name for name in engines.ENGINES if name != "scalar"],
     "data": ["world"],
     "console": False,
 }
-SERVER = '<meta name="host" content="./server.mjs">'
+SERVER = '<meta name="host" content="./hosts/server.mjs">'
 BROWSER = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; \
 script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
-<meta name="host" content="./browser.mjs">
+<meta name="host" content="./hosts/pyodide.mjs">
 <script src="opened.js"></script>"""
 
 
@@ -58,16 +60,16 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     opened = Model.load(model or MODEL, "scalar")
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
-        beside.mkdir()
-        for file in STATIC.iterdir():
-            if file.name != "server.mjs":
-                shutil.copyfile(file, beside / file.name)
+        shutil.copytree(STATIC, beside, ignore=shutil.ignore_patterns("server.mjs"))
         page = (STATIC / "index.html").read_text("utf-8")
         assert SERVER in page
-        page = page.replace(SERVER, BROWSER).replace("server.mjs", "browser.mjs")
+        page = page.replace(SERVER, BROWSER).replace("server.mjs", "pyodide.mjs")
         (beside / "index.html").write_text(page, "utf-8")
         rows = [["host", {}, HOST], *record(Answers(opened))]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
+        (beside / "wasm").mkdir()
+        for name in WASM:
+            shutil.copyfile(KERNEL / name, beside / "wasm" / name)
         _pack(opened, beside / "microgpt.zip")
         (beside / "pyodide").mkdir()
         for name in PARTS:
@@ -88,4 +90,4 @@ def _pack(model: Model, path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
-        archive.writestr("microgpt/data/model.json", browser.to_json(model.checkpoint))
+        archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL
+from microgpt.lab.server import MODEL
 from microgpt.model import Model
 
 NAME = "emma"  # what Forward and Backward open with

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from microgpt.engines.base import Batch, Weights
+from microgpt.documents import Batch, Weights
 
 Array = NDArray[np.floating] | NDArray[np.int32]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines.base import State
 from microgpt.engines.fixed import Classic, IntegerModel
 from microgpt.engines.fixed_turbo import Turbo
 from microgpt.snes import tables, turbo

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from microgpt.lab.app import MODEL
+from microgpt.lab.server import MODEL
 from microgpt.model import Model
 
-LAB = [sys.executable, "-c", "from microgpt.cli import main; main()", "lab"]
+LAB = [sys.executable, "-m", "microgpt", "lab"]
 PICTURES = os.environ.get("MICROGPT_PICTURES")  # a folder
 CHROMIUM = shutil.which("chromium")
 QUIET = [

@@ -1,4 +1,4 @@
-"""The cartridge in the page: it plays in real time, obeys the pad, and ends when nobody looks.
+"""The cartridge in the page: it plays in real time, follows the pad, and ends when nobody looks.
 
 Playing takes cc65 and an emulator core; where they are not, the page shows what was recorded.
 """
@@ -24,9 +24,9 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines import fixed
 from microgpt.engines.base import initial_state
-from microgpt.lab import console
-from microgpt.lab.app import MODEL, STATIC
-from microgpt.lab.console import AHEAD, FRAME, Pad
+from microgpt.lab.jobs import console
+from microgpt.lab.jobs.console import AHEAD, FRAME, Pad
+from microgpt.lab.server import MODEL, STATIC
 from microgpt.snes import emulator, rom
 from tests.conftest import LETTERS
 from tests.lab.conftest import Lab, Open, ended, events, picture, start, stop, workers
@@ -271,11 +271,11 @@ def test_a_frame_is_not_begun_before_its_time() -> None:
 
 def test_a_button_let_go_before_a_frame_was_pressed_all_the_same() -> None:
     pad = Pad()
-    pad.obey({"hold": ["up", "a"]})
-    pad.obey({"hold": ["up"]})
+    pad.apply({"hold": ["up", "a"]})
+    pad.apply({"hold": ["up"]})
     assert pad.read() == ({"up", "a"}, False)
     assert pad.read() == ({"up"}, False)
-    pad.obey({"hold": [], "reset": True})
+    pad.apply({"hold": [], "reset": True})
     assert pad.read() == (set(), True)
     assert pad.read() == (set(), False)
 
@@ -286,15 +286,15 @@ anything = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*sorted(console.TOLD), "speed"]), anything))
+@given(st.dictionaries(st.sampled_from([*sorted(console.COMMANDS), "speed"]), anything))
 def test_whatever_it_is_told_it_follows_or_says_why_not(command: dict[str, Any]) -> None:
     pad = Pad()
     try:
-        pad.obey(command)
+        pad.apply(command)
     except ValueError:
         assert not pad.paused
         assert not pad.steps
-        assert pad.read() == (set(), False), "nothing of it is followed"
+        assert pad.read() == (set(), False), "nothing of it is applied"
     held, _ = pad.read()
     assert held <= {*emulator.BUTTONS}
 

@@ -12,14 +12,16 @@ from playwright.sync_api import Browser, Page, expect
 
 import microgpt
 from microgpt import dataset, engines, xray
-from microgpt.engines.base import Array
+from microgpt.arrays import Array
 from microgpt.engines.fixed import FixedEngine
-from microgpt.lab import notebook, worker
+from microgpt.lab import notebook
+from microgpt.lab.jobs import bits
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
+SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
 SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit"]
 
 
@@ -332,7 +334,7 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
 
     def held_out(m: int, n: int) -> tuple[float, int]:
         engine = FixedEngine(model.config, model.checkpoint.state, m=m, n=n)
-        names = dataset.split(dataset.load("world").documents, 0.05).test[: worker.NAMES]
+        names = dataset.split(dataset.load("world").documents, 0.05).test[: bits.NAMES]
         return engine.loss([model.tokenizer.encode(name) for name in names]), engine.saturations
 
     loss, clamped = held_out(3, 2)
@@ -526,6 +528,20 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
         found = page.evaluate("axe.run()")["violations"]
         told = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
         assert not told, f"{screen}: {json.dumps(told, indent=1)}"
+
+
+def test_the_page_is_laid_out_and_linted() -> None:
+    """100 columns, no function over 80 lines: tests/biome.json says what else."""
+    biome = TESTS / "node_modules" / ".bin" / "biome"
+    if not biome.exists():
+        pytest.skip("biome is not installed: npm install --prefix tests")
+    checked = subprocess.run(
+        [biome, "ci", "--error-on-warnings", "--colors=off", *SOURCES],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_types_of_the_page_are_right() -> None:

@@ -13,8 +13,8 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import STATIC
 from microgpt.lab.recorded import record
+from microgpt.lab.server import STATIC
 from microgpt.model import Model
 from tests.lab.conftest import Lab, start, stop
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ from hypothesis import strategies as st
 from microgpt import dataset
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL, MOST
-from microgpt.lab.controls import Controls
-from microgpt.lab.worker import plane
+from microgpt.lab.jobs.controls import Controls
+from microgpt.lab.plane import plane
+from microgpt.lab.server import MODEL, MOST
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
@@ -77,7 +78,14 @@ def test_the_page_itself_may_ask(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/....//app.py", "//etc/passwd", "/%00"],
+    [
+        "/../server.py",
+        "/%2e%2e/server.py",
+        "/..%2fserver.py",
+        "/....//server.py",
+        "//etc/passwd",
+        "/%00",
+    ],
 )
 def test_nothing_but_the_page_is_served(lab: Lab, path: str) -> None:
     with lab.send("GET", path) as response:
@@ -166,6 +174,21 @@ def test_the_next_letter_is_the_engines(lab: Lab, model: Model, text: str) -> No
     assert answer["chosen"] == pytest.approx(probabilities(logits, Sampling(0.7, 5, 0.9)), abs=1e-6)
     losses = model.score(text).losses[: len(text)]
     assert answer["letters"] == pytest.approx(np.exp(-np.array(losses)), abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["", "ma", "abcdefghijklmnop"])
+def test_a_keystroke_is_one_look_at_the_engine(
+    model: Model, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    looks, inspect = list[list[int]](), model.engine.inspect
+
+    def counted(tokens: list[int]) -> Any:
+        looks.append(tokens)
+        return inspect(tokens)
+
+    monkeypatch.setattr(model.engine, "inspect", counted)
+    Answers(model).next(text)
+    assert looks == [[26, *model.tokenizer.ids(text)][:16]]
 
 
 def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
@@ -358,6 +381,72 @@ def test_twenty_clients_at_once_are_all_served(lab: Lab) -> None:
         assert mine == pytest.approx(run.losses, abs=1e-6)
 
 
+# ---- The model that a run has trained ------------------------------------------------------------
+def trained(lab: Lab, **settings: Any) -> str:
+    """Train a model in the lab; return the name that it can be asked about by."""
+    question = json.dumps({"steps": 3, "seed": 9, "n_embd": 8} | settings).encode()
+    with lab.send("POST", "/api/run/training", question) as response:
+        *_, name = (event["model"] for event in events(response) if "model" in event)
+    return str(name)
+
+
+def test_a_model_that_a_run_has_trained_answers_as_the_labs_own_does(lab: Lab) -> None:
+    name = trained(lab)
+    run = Run(dataset.load("world"), Settings(steps=3, seed=9), {"n_embd": 8})
+    for _ in run.advance():
+        pass
+    status, described = lab.post(f"/api/ask/model?model={name}", {})
+    assert (status, described["config"]["n_embd"], described["steps"]) == (200, 8, 3)
+    own = lab.post("/api/ask/model", {})[1]
+    assert own["config"]["n_embd"] == 16, "who has not asked for it is answered about the lab's own"
+    question = {"prefix": "k", "count": 4, "seed": 1}
+    names = lab.post(f"/api/ask/names?model={name}", question)[1]
+    assert [n["name"] for n in names] == Model(run.checkpoint().model()).sample(
+        4, 1.0, seed=1, prefix="k"
+    )
+
+
+def test_runs_take_the_model_that_they_are_asked_about(lab: Lab) -> None:
+    name = trained(lab)
+    source = SOURCE.read_text("utf-8")
+    for of, n_embd in ((f"?model={name}", 8), ("", 16)):
+        question = json.dumps({"text": "emma", "source": source}).encode()
+        with lab.send("POST", f"/api/run/edit{of}", question) as response:
+            _, told = islice(events(response), 2)
+        loss = lab.post(f"/api/ask/trace{of}", {"text": "emma"})[1]["loss"]
+        assert told["losses"][0] == pytest.approx(loss, abs=1e-12), n_embd
+
+
+def test_a_run_at_rest_leaves_the_model_of_that_step(lab: Lab) -> None:
+    question = {"steps": 3, "paused": True}
+    names, run = list[str](), ""
+    with lab.send("POST", "/api/run/training", json.dumps(question).encode()) as response:
+        for event in events(response):
+            run = event.get("run", run)
+            names += [event["model"]] if "model" in event else []
+            if "at" in event:
+                lab.post(f"/api/command/{run}", {"step": 1})
+    described = [lab.post(f"/api/ask/model?model={name}", {})[1] for name in names]
+    assert [answer["steps"] for answer in described] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["nobody-3", "../model", "/etc/passwd", "%00", "é", "a" * 5000])
+@pytest.mark.parametrize("path", ["ask/model", "run/edit", "run/bits", "run/console"])
+def test_there_is_no_such_model(lab: Lab, path: str, name: str) -> None:
+    status, answer = lab.post(f"/api/{path}?model={quote(name, safe='%')}", {})
+    assert status == 422
+    assert "that model is gone" in answer["error"]
+
+
+@linux
+def test_a_lab_that_ends_leaves_no_file(tmp_path: Path) -> None:
+    lab = start(TMPDIR=str(tmp_path))
+    trained(lab)
+    assert [*tmp_path.rglob("*.safetensors")]
+    stop(lab)
+    assert not [*tmp_path.iterdir()]
+
+
 # ---- Edited code ---------------------------------------------------------------------------------
 def edited(lab: Lab, old: str, new: str, most: int = 9) -> list[dict[str, Any]]:
     """Run an edited gpt.py; return its first events."""
@@ -405,7 +494,7 @@ def test_code_that_fails_says_how(lab: Lab, change: tuple[str, str], line: str) 
 
 def test_a_loop_without_end_is_ended() -> None:
     source = SOURCE.read_text("utf-8").replace("    x = rmsnorm(x)\n", "    while True: pass\n")
-    limited = "from microgpt.lab import worker; worker.LIMIT = 2; worker.main()"
+    limited = "from microgpt.lab import process; process.LIMIT = 2; process.main()"
     with subprocess.Popen(
         [sys.executable, "-c", limited, str(MODEL)],
         stdin=subprocess.PIPE,
@@ -423,13 +512,13 @@ def test_a_loop_without_end_is_ended() -> None:
 # ---- Waiting -------------------------------------------------------------------------------------
 def test_a_command_that_comes_just_before_a_rest_is_not_slept_through() -> None:
     controls = Controls()
-    controls.obey({"paused": True})
+    controls.apply({"paused": True})
     assert controls.take(0.0) == math.inf
-    controls.obey({"step": 1})
+    controls.apply({"step": 1})
     controls.wait(math.inf)
     assert controls.take(0.0) == 0
     assert controls.take(0.0) == math.inf
-    controls.obey({"paused": False})
+    controls.apply({"paused": False})
     assert controls.take(0.0) == 0
     assert 0 < controls.take(time.monotonic() + 10) <= 10
 

@@ -21,9 +21,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from microgpt import dataset, gpt, xray
 from microgpt.cli import main
 from microgpt.lab.answers import Answers
-from microgpt.lab.app import MODEL
 from microgpt.lab.export import HOST, PARTS, PYODIDE
-from microgpt.lab.worker import learn
+from microgpt.lab.jobs.edit import learn
+from microgpt.lab.server import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.training import Run, Settings
@@ -74,7 +74,8 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
     assert lab("--export", site, "--pyodide", core) == 0
     assert "http.server" in capsys.readouterr().out
     names = {file.name for file in site.rglob("*") if file.is_file()}
-    assert {"index.html", "browser.mjs", "kernel.wasm", "microgpt.zip", *PARTS} <= names
+    assert {"index.html", "python.mjs", "microgpt.zip", *PARTS} <= names
+    assert {file.name for file in (site / "wasm").iterdir()} == {"kernel.mjs", "kernel.wasm"}
     assert "server.mjs" not in names
     page = (site / "index.html").read_text("utf-8")
     assert "server.mjs" not in page
@@ -251,7 +252,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
         page.add_init_script(OVERHEAR)
         page.route("**/recorded.json", lambda route: route.fulfill(body="[]"))
-        page.route("**/browser.mjs", hasty)
+        page.route("**/hosts/pyodide.mjs", hasty)
 
     with opened(browser, address, prepare) as page:
         page.locator(".name").first.wait_for(timeout=120_000)
@@ -385,7 +386,7 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
 
 
-def test_a_run_obeys_and_ends_with_its_screen(page: Page) -> None:
+def test_a_run_takes_commands_and_ends_with_its_screen(page: Page) -> None:
     go(page, "training?engine=scalar&steps=1000")
     its = page.workers[-1]
     page.get_by_role("button", name="Step", exact=True).click()

@@ -1,11 +1,11 @@
 /* The kernel in WebAssembly: kernel.c and, around it, one float32 model for whoever instantiates it.
- * `make wasm` builds it. The page's side is lab/static/kernel.mjs, which checks all that goes in here
+ * `make wasm` builds it. The page's side is kernel.mjs, which checks all that goes in here
  * and counts positions and steps.
  *
  * It includes kernel.c, so that the compiler sees one program and drops what is not called. There is
  * no libc: memory is what lies behind the program, starts as zeros, and grows. */
-#define KERNEL browser_4
-#include "kernel.c"
+#define KERNEL wasm_4
+#include "../kernel.c"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define MOST 4e9 /* bytes: addresses have 32 bits */

@@ -1,4 +1,4 @@
-"""What a run can be told while it goes on: by the page's buttons, from another thread or task."""
+"""The commands that change a run while it goes on. They come from another thread or task."""
 
 import math
 import threading
@@ -10,26 +10,26 @@ MOST_STEPS = 1000  # that one command may ask for
 
 
 class Controls:
-    """What every run can be told: to pause, to go on, and to take a step although paused."""
+    """The controls of every run: pause, go on, take a step while paused."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._told = False  # something, since the last look at whether a step may be taken
+        self._news = False  # a command has come since the last look at whether to take a step
         self.paused = False
-        self.steps = 0  # to take although paused
+        self.steps = 0  # to take while paused
 
-    def obey(self, command: Event) -> None:
-        """Follow a command.
+    def apply(self, command: Event) -> None:
+        """Apply a command.
 
         Raises:
-            ValueError: a part of it is not what it must be; then nothing of it is followed.
+            ValueError: a part of it is not what it must be; then nothing of it is applied.
         """
         with self._changed:
-            self._hear(command)
-            self._told = True
+            self._set(command)
+            self._news = True
             self._changed.notify_all()
 
-    def _hear(self, command: Event) -> None:
+    def _set(self, command: Event) -> None:
         paused, steps = command.get("paused", self.paused), command.get("step", 0)
         if type(paused) is not bool:
             raise ValueError(f"paused is {paused!r}; it must be true or false")
@@ -44,7 +44,7 @@ class Controls:
         While it is not paused, a step may be taken when the clock (monotonic) says `due`.
         """
         with self._changed:
-            self._told = False
+            self._news = False
             if not self.paused:
                 return max(0.0, due - time.monotonic())
             if not self.steps:
@@ -55,18 +55,18 @@ class Controls:
     def wait(self, seconds: float) -> None:
         """Wait so long, or until a command comes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._told, min(seconds, threading.TIMEOUT_MAX))
+            self._changed.wait_for(lambda: self._news, min(seconds, threading.TIMEOUT_MAX))
 
 
 class Dials(Controls):
-    """What a training run can be told besides: how fast to go, and which parameter to follow."""
+    """The controls of a training run: also how fast to go and which parameter to follow."""
 
     def __init__(self) -> None:
         super().__init__()
         self.speed: float | None = None  # steps a second; None for as fast as it goes
         self.follow = ["lm_head", 0, 0]
 
-    def _hear(self, command: Event) -> None:
-        super()._hear(command)
+    def _set(self, command: Event) -> None:
+        super()._set(command)
         self.speed = command.get("speed", self.speed)
         self.follow = command.get("follow", self.follow)

@@ -13,11 +13,13 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
-from functools import cache, partial
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -31,14 +33,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab import console
-from microgpt.lab.answers import Answers
-from microgpt.model import Model
+from microgpt.lab.jobs import console
+from microgpt.lab.models import Models
 
 STATIC = Path(str(files("microgpt.lab") / "static"))
 MODEL = Path(str(files("microgpt") / "data" / "model.safetensors"))
-MOST = 200_000  # bytes of one question: an edited gpt.py fits many times
-WORKERS = 40  # runs at once; a class, and everyone's second tab
+MOST = 1_000_000  # bytes of one question: an edited gpt.py fits many times, a list of names too
+RUNS = 40  # runs at once; a class, and everyone's second tab
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -54,32 +55,38 @@ def create(model: Path, token: str, port: int) -> Starlette:
         OSError: the model cannot be read.
         ValueError: the model cannot be used.
     """
-    answers, runs = Answers(Model.load(model)), dict[str, asyncio.subprocess.Process]()
-    measured: list[str] = []  # the events of a run that is the same for whoever starts it
-    shown, shipped = answers.model.checkpoint, Checkpoint.load(MODEL)
-    cartridge = cache(partial(console.make, shown, shipped))
+    folder = TemporaryDirectory(prefix="microgpt-lab-")  # for the models that runs train
+    models = Models(model, Path(folder.name))
+    models.answers("")  # before anyone asks, it is known that there is a model
+    runs = dict[str, asyncio.subprocess.Process]()
+    measured = defaultdict[str, list[str]](list)  # by model, the events of a run always the same
+    shipped = Checkpoint.load(MODEL)
     lock = threading.Lock()  # an engine holds one context at a time
 
-    def answer(name: str, question: dict[str, Any]) -> Any:
+    def answer(of: str, name: str, question: dict[str, Any]) -> Any:
         with lock:
-            return answers.answer(name, question)
+            return models.answers(of).answer(name, question)
+
+    @lru_cache(8)
+    def cartridge(of: str, name: str) -> dict[str, Any]:
+        return console.make(Checkpoint.load(models.path(of)).model(), shipped, name)
 
     async def ask(request: Request) -> Response:
-        return JSONResponse(
-            await run_in_threadpool(answer, request.path_params["name"], await _body(request))
-        )
+        of, name = request.query_params.get("model", ""), request.path_params["name"]
+        return JSONResponse(await run_in_threadpool(answer, of, name, await _body(request)))
 
     async def start(request: Request) -> Response:
         question = await _body(request) | {"kind": request.path_params["kind"]}
-        if len(runs) >= WORKERS:
-            raise ValueError(f"{WORKERS} runs are under way; end one by closing its tab")
+        of = request.query_params.get("model", "")
+        if len(runs) >= RUNS:
+            raise ValueError(f"{RUNS} runs go on already; end one by closing its tab")
         if question["kind"] == "console":
             name = str(question.get("cartridge", "classic"))
-            question |= await run_in_threadpool(cartridge, name)
+            question |= await run_in_threadpool(cartridge, of, name)
         run = secrets.token_urlsafe(8)
-        events = _events(runs, run, model, question)
+        events = _events(runs, run, [models.path(of), Path(folder.name) / run], question)
         if question["kind"] == "bits":
-            events = _once(events, measured)
+            events = _once(events, measured[of])
         return StreamingResponse(events, media_type="text/event-stream")
 
     async def command(request: Request) -> Response:
@@ -94,6 +101,11 @@ def create(model: Path, token: str, port: int) -> Starlette:
     async def nothing(request: Request) -> Response:
         return JSONResponse([])
 
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        with folder:
+            yield
+
     ours = [] if model == MODEL else [Route("/recorded.json", nothing)]  # it tells of that model
     app = Starlette(
         routes=[
@@ -104,6 +116,7 @@ def create(model: Path, token: str, port: int) -> Starlette:
             Mount("/", StaticFiles(directory=STATIC, html=True)),
         ],
         exception_handlers={ValueError: _complain, OSError: _complain},
+        lifespan=lifespan,
     )
     app.add_middleware(Guard, token=token, port=port)
     return app
@@ -167,18 +180,21 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _events(
-    runs: dict[str, asyncio.subprocess.Process], run: str, model: Path, question: dict[str, Any]
+    runs: dict[str, asyncio.subprocess.Process],
+    run: str,
+    paths: list[Path],
+    question: dict[str, Any],
 ) -> AsyncGenerator[str]:
-    """Start a worker, pass on its lines as events, and end it when nobody reads any more.
+    """Start a process, pass on its lines as events, and end it when nobody reads any more.
 
-    A line is read when the last one has been sent, so a slow reader slows the worker down and
+    A line is read when the last one has been sent, so a slow reader slows the process down and
     nothing piles up here.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "microgpt.lab.worker",
-        str(model),
+        "microgpt.lab.process",
+        *paths,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=10 * MOST,  # one line may hold a line of edited code, escaped

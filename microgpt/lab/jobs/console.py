@@ -11,7 +11,7 @@ from typing import Any
 
 from microgpt import cartridge
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab.controls import Controls, Event
+from microgpt.lab.jobs.controls import Controls, Event
 from microgpt.snes.console import Console
 from microgpt.snes.emulator import BUTTONS, png
 
@@ -20,8 +20,8 @@ FRAME = 357_366 / CLOCKS  # seconds
 BEHIND = 0.1  # seconds that a slow machine may catch up; more are given up
 EVERY = 3  # frames between two looks at the screen: 20 pictures a second at most
 AHEAD = 3  # pictures on their way to the page at most
-BEAT = 30  # frames after which the figures are told although the picture has not changed
-TOLD = {"paused", "step", "hold", "reset", "seen"}
+BEAT = 30  # frames after which the figures are sent although the picture has not changed
+COMMANDS = {"paused", "step", "hold", "reset", "seen"}
 
 
 def make(shown: Checkpoint, shipped: Checkpoint, name: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def make(shown: Checkpoint, shipped: Checkpoint, name: str) -> dict[str, Any]:
 
 
 class Pad(Controls):
-    """What the console can be told: which buttons are held, reset, and what the page has drawn."""
+    """The console's controls: the buttons held, reset, and the last picture that the page drew."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,18 +49,18 @@ class Pad(Controls):
         self._pressed: set[str] = set()  # since the last frame, even if let go again
         self._reset = False
 
-    def _hear(self, command: Event) -> None:
+    def _set(self, command: Event) -> None:
         held, seen = command.get("hold", self._held), command.get("seen", self.seen)
         reset = command.get("reset", False)
-        if unknown := command.keys() - TOLD:
-            raise ValueError(f"the console knows no {min(unknown)!r}; it knows {sorted(TOLD)}")
+        if unknown := command.keys() - COMMANDS:
+            raise ValueError(f"the console knows no {min(unknown)!r}; it knows {sorted(COMMANDS)}")
         if not isinstance(held, list | tuple) or not all(button in BUTTONS for button in held):
             raise ValueError(f"hold is {held!r}; it must be a list of {', '.join(BUTTONS)}")
         if type(seen) is not int or seen < 0:
             raise ValueError(f"seen is {seen!r}; it must be the number of a picture")
         if type(reset) is not bool:
             raise ValueError(f"reset is {reset!r}; it must be true or false")
-        super()._hear(command)
+        super()._set(command)
         self._held, self.seen = held, seen
         self._pressed.update(held)
         if reset:

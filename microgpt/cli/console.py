@@ -1,0 +1,56 @@
+"""The Super Nintendo: microgpt rom and play."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+from microgpt import cartridge, checkpoint, files
+from microgpt.cli import commands
+from microgpt.cli.progress import advance
+
+
+@commands.command()
+@click.argument("model", required=False)
+@click.option(
+    "--cartridge", "name", default="classic", show_default=True, help="classic, or turbo."
+)
+@click.option("-o", "--out", metavar="FILE", default="names.sfc", show_default=True)
+def rom(model: str | None, name: str, out: str) -> int:
+    """Make a Super Nintendo cartridge of a model.
+
+    Without a model, it is trained first, on nine tenths of the names.
+    """
+    if model:
+        trained = checkpoint.Checkpoint.load(model).model()
+    else:
+        run = cartridge.start(name)
+        settings = run.settings
+        print(
+            f"training first: {settings.steps:,} steps of {settings.batch} documents "
+            f"({run.dataset.name}), engine {run.engine_name}"
+        )
+        if not advance(run, None, lambda progress: None, False):
+            return 130
+        trained = run.checkpoint().model()
+    made = cartridge.make(name, trained)
+    files.write(out, made.rom.data)
+    for line in made.report():
+        print(line)
+    print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
+    return 0
+
+
+@commands.command()
+@click.argument("file")
+@click.option("--core", metavar="NAME|FILE", help="A libretro core; the fastest found by default.")
+@click.option("--frames", type=int, metavar="N", help="Until 20 names are there, by default.")
+@click.option("--press", multiple=True, metavar="BUTTON@FRAME", help="Such as select@300.")
+@click.option("--screenshot", metavar="FILE.png", help="Write the last frame to a file.")
+def play(
+    file: str, core: str | None, frames: int | None, press: tuple[str, ...], screenshot: str | None
+) -> None:
+    """Run a cartridge in an emulator; print its names."""
+    presses = [cartridge.Press.of(text) for text in press]
+    for name in cartridge.play(Path(file).read_bytes(), core, frames, presses, screenshot):
+        print(name, flush=True)

@@ -1,0 +1,66 @@
+"""What a model reads and learns from: documents, batches of them, and the checks they must pass.
+
+A document is a list of token ids: each token but the last is read, each but the first is a target.
+Which ids mark where a text begins and ends is the business of who makes the documents.
+"""
+
+import math
+from collections.abc import Sequence
+
+from microgpt.config import GPTConfig
+
+Document = Sequence[int]
+Batch = Sequence[Document]
+Weights = Sequence[Sequence[float]]  # for each document, a number for each of its positions
+
+
+def check_tokens(config: GPTConfig, tokens: Document) -> None:
+    """Raise ValueError unless there is at least one token and each is in the vocabulary."""
+    if not len(tokens):
+        raise ValueError("there are no tokens; give at least one")
+    for token in tokens:
+        if not 0 <= token < config.vocab_size:
+            raise ValueError(
+                f"token {token} is not in the vocabulary: 0 to {config.vocab_size - 1}"
+            )
+
+
+def check_context(config: GPTConfig, count: int) -> None:
+    """Raise ValueError unless the model can read so many tokens of one document."""
+    if count > config.block_size:
+        raise ValueError(
+            f"{count} tokens do not fit block_size {config.block_size}; "
+            "give fewer, or reset() to begin another document"
+        )
+
+
+def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> None:
+    """Raise ValueError unless the batch can be trained on, with a weight for every position."""
+    if not len(batch):
+        raise ValueError("the batch is empty; give at least one document")
+    for tokens in batch:
+        check_tokens(config, tokens)
+        if len(tokens) < 2:
+            raise ValueError(
+                f"the document {list(tokens)} has no next token to learn; give two tokens or more"
+            )
+    if weights is not None:
+        lengths = [min(len(tokens) - 1, config.block_size) for tokens in batch]
+        if [len(row) for row in weights] != lengths:
+            raise ValueError(f"weights must hold a list for each document, of {lengths} numbers")
+
+
+def check_training(
+    config: GPTConfig,
+    batches: Sequence[Batch],
+    learning_rates: Sequence[float],
+    weights: Sequence[Weights | None] | None,
+) -> None:
+    """Raise ValueError unless every step of train can be taken, before any is."""
+    counts = [len(batches), len(learning_rates), len(batches if weights is None else weights)]
+    if len(set(counts)) > 1:
+        raise ValueError(f"batches, learning_rates and weights differ in length: {counts}")
+    if not all(math.isfinite(lr) for lr in learning_rates):
+        raise ValueError("learning_rates must be finite numbers")
+    for i, batch in enumerate(batches):
+        check_batch(config, batch, weights[i] if weights is not None else None)

@@ -1,0 +1,55 @@
+"""How many bits the integer engine needs: the loss of every Qm.n on names held out."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from microgpt import dataset, engines
+from microgpt.checkpoint import Checkpoint
+from microgpt.lab.jobs.controls import Event
+from microgpt.model import Model
+
+HELD_OUT = 0.05  # of the names, where the model's record says nothing
+NAMES = 200  # held out, that each Qm.n is measured on
+
+
+def measure(checkpoint: Checkpoint) -> Iterator[Event]:
+    """Measure every Qm.n of the integer engine on names held out: how many bits does it need?
+
+    A width can be divided in many ways. `choosing` tells the best of them: the loss on other names
+    than those that `loss` is of.
+    """
+    model = Model(checkpoint.model())
+    settings = model.training.get("settings", {})
+    parts = dataset.split(dataset.load("world").documents, settings.get("val") or HELD_OUT)
+    known = set(model.tokenizer.vocabulary)
+    val, test = (
+        [t for t in part if known.issuperset(t)][:NAMES] for part in (parts.val, parts.test)
+    )
+    if not (val and test):
+        raise ValueError("the names held out are in letters that the model does not know")
+    choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
+    yield {
+        "names": len(test),
+        "unseen": bool(settings.get("val")),
+        "float": sum(model.score(text).loss for text in test) / len(test),
+        "uniform": math.log(model.config.vocab_size),
+    }
+    for width in range(2, 17):
+        for n in range(1, width):
+            m = width - n
+            try:
+                engine: Any = engines.create(
+                    "fixed", model.config, model.checkpoint.state, m=m, n=n
+                )
+            except ValueError:  # sums of its products could leave 32 bits
+                continue
+            loss, saturations = engine.loss(reported), engine.saturations
+            yield {
+                "m": m,
+                "n": n,
+                "loss": loss,
+                "saturations": saturations,
+                "choosing": engine.loss(choosing),
+            }
+    yield {"done": True}
