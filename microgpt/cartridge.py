@@ -11,15 +11,18 @@ from microgpt import dataset, engines, files, training
 from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
 from microgpt.documents import Document
-from microgpt.engines import fixed, fixed_turbo
 from microgpt.engines.base import Engine
+from microgpt.engines.fixed import FixedEngine
+from microgpt.integers import turbo
+from microgpt.integers.base import IntegerModel
+from microgpt.integers.base import loss as integer_loss
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
+from microgpt.snes.rom import VOCABULARY
 from microgpt.tokenizer import Tokenizer
 
-VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
 WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
 COMPARED = 100  # documents whose logits are compared, one by one
@@ -33,7 +36,7 @@ class Recipe:
     steps: int
     batch: int
     lr: float
-    rounded_after: float = 1.0  # share of the steps before the weights are rounded: see fixed_turbo
+    rounded_after: float = 1.0  # share of the steps before the weights are rounded: see turbo
 
 
 RECIPES = {
@@ -48,7 +51,7 @@ class Cartridge:
 
     name: str
     rom: rom.Rom
-    model: fixed.IntegerModel
+    model: IntegerModel
     checkpoint: Checkpoint
     documents: int  # how many the losses are of
     held_out: bool  # whether the model has never seen them
@@ -96,11 +99,11 @@ def start(name: str) -> training.Run:
     run = training.Run(dataset.default(), settings, sizes)
     if recipe.rounded_after < 1:
         start = int(recipe.rounded_after * recipe.steps)
-        run.engine = QuantizationAware(run.engine, fixed_turbo.rounding, start)
+        run.engine = QuantizationAware(run.engine, turbo.rounding, start)
     return run
 
 
-def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, fixed.IntegerModel]:
+def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, IntegerModel]:
     """Build the cartridge of a model; return it, and the integers that are in it.
 
     Raises:
@@ -133,7 +136,7 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
     except OSError as error:
         missing = str(error)
     exact = engines.create_trainable(engines.default(), model.config, cut.state)
-    integers = fixed.FixedEngine.of(model)
+    integers = FixedEngine.of(model)
     found, expected = (_logits(each, documents[:COMPARED]) for each in (integers, exact))
     return Cartridge(
         name,
@@ -143,7 +146,7 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
         len(documents),
         held_out,
         exact.loss(documents),
-        fixed.loss(model, documents),
+        integer_loss(model, documents),
         float(np.abs(found - expected).mean()),
         float((found.argmax(1) == expected.argmax(1)).mean()),
         console_loss,
