@@ -3,21 +3,24 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from microgpt import dataset, engines, training
+from microgpt import dataset, engines
 from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint, write
 from microgpt.documents import Document
 from microgpt.engines import fixed, fixed_turbo
 from microgpt.engines.base import Engine
+from microgpt.feed import Pretraining
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
 from microgpt.tokenizer import Tokenizer
+from microgpt.training import Quantization, Run, Settings
 
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
@@ -33,12 +36,17 @@ class Recipe:
     steps: int
     batch: int
     lr: float
-    rounded_after: float = 1.0  # share of the steps before the weights are rounded: see fixed_turbo
+    quantization: Quantization | None = None
 
 
 RECIPES = {
     "classic": Recipe(steps=500, batch=32, lr=0.02),
-    "turbo": Recipe(steps=8000, batch=128, lr=0.01, rounded_after=0.3),
+    "turbo": Recipe(
+        steps=8000,
+        batch=128,
+        lr=0.01,
+        quantization=partial(QuantizationAware, rounding=fixed_turbo.rounding, start=2400),
+    ),
 }
 
 
@@ -84,20 +92,19 @@ class Cartridge:
         ]
 
 
-def start(name: str) -> training.Run:
+def start(name: str) -> Run[Pretraining]:
     """Return the run that trains a cartridge's model, on the names at hand, a share held out.
 
     Raises:
         ValueError: there is no such cartridge.
     """
     recipe = _recipe(name)
-    settings = training.Settings(recipe.steps, recipe.batch, recipe.lr, val=HELD_OUT)
-    sizes = {"block_size": rom.CARTRIDGES[name].block_size}
-    run = training.Run(dataset.default(), settings, sizes)
-    if recipe.rounded_after < 1:
-        start = int(recipe.rounded_after * recipe.steps)
-        run.engine = QuantizationAware(run.engine, fixed_turbo.rounding, start)
-    return run
+    return Run(
+        Pretraining(dataset.default(), recipe.batch, HELD_OUT),
+        Settings(recipe.steps, recipe.lr),
+        sizes={"block_size": rom.CARTRIDGES[name].block_size},
+        quantization=recipe.quantization,
+    )
 
 
 def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, fixed.IntegerModel]:
@@ -237,16 +244,13 @@ def _recipe(name: str) -> Recipe:
 
 def _documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
     """Return the documents to report on, and whether the model's run held them out."""
-    record = checkpoint.training
     try:
-        data = dataset.load(record["data"]["name"])
-        fraction = float(record["settings"]["val"])
-        held_out = data.sha256 == record["data"]["sha256"] and fraction > 0
-    except (KeyError, TypeError, ValueError, OSError):
-        data, fraction, held_out = dataset.default(), 0.0, False
-    encode = Tokenizer(VOCABULARY).encode
-    parts = dataset.split(data.documents, fraction if held_out else HELD_OUT)
-    return [encode(document) for document in parts.test], held_out
+        feed = Pretraining.of(checkpoint)
+    except (OSError, ValueError):
+        feed = None
+    if feed and feed.test:
+        return [*feed.test], True
+    return [*Pretraining(dataset.default(), val=HELD_OUT, vocabulary=VOCABULARY).test], False
 
 
 def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, Array]:

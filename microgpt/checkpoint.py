@@ -44,8 +44,8 @@ class Checkpoint:
         check_state(self.config, self.state)
 
     def model(self) -> "Checkpoint":
-        """Return the model alone, without the optimizer's state."""
-        state = {name: a for name, a in self.state.items() if not name.startswith("adam.")}
+        """Return the model alone, without the state of its training."""
+        state = {name: self.state[name] for name, _ in self.config.shapes()}
         return Checkpoint(self.config, self.vocabulary, state, self.training)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -112,6 +112,9 @@ def check_state(config: GPTConfig, state: State) -> None:
     if any(name.startswith("adam.") for name in state):
         shapes |= {f"adam.{which}.{name}": s for which in "mv" for name, s in config.shapes()}
         shapes["adam.t"] = ()
+    for prefix in ("unrounded.", "rounding."):  # what QuantizationAware adds
+        if any(name.startswith(prefix) for name in state):
+            shapes |= {prefix + name: s for name, s in config.shapes()}
     if unlike := sorted(shapes.keys() ^ state.keys()):
         raise ValueError(f"tensor {unlike[0]} is missing or does not belong there")
     for name, array in state.items():

@@ -4,6 +4,7 @@ import math
 import os
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from microgpt import engines
 from microgpt.bigram import Bigram
@@ -36,11 +37,20 @@ class Score:
 class Model:
     """A model on an engine. Raises ValueError where the engine cannot run it."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        engine: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Take the model in a checkpoint; engine is the best there is by default."""
         self.checkpoint = checkpoint
         self.config, self.training = checkpoint.config, checkpoint.training
         self.tokenizer = Tokenizer(checkpoint.vocabulary)
-        self.engine = engines.create(engine or engines.default(), self.config, checkpoint.state)
+        self.engine_name, self.options = engine or engines.default(), options or {}
+        self.engine = engines.create(
+            self.engine_name, self.config, checkpoint.state, **self.options
+        )
         self._rng = random.Random()
         try:  # go on where training left off: the same names follow as in gpt.py
             version, numbers, gauss = self.training["random"]
@@ -50,9 +60,14 @@ class Model:
         self.bigram = _bigram(checkpoint)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], engine: str | None = None) -> "Model":
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        engine: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> "Model":
         """Read a model from a file; raises as Checkpoint.load does."""
-        return cls(Checkpoint.load(path).model(), engine)
+        return cls(Checkpoint.load(path).model(), engine, options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, whole or not at all; raises OSError."""

@@ -3,7 +3,7 @@
 import math
 import random
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
@@ -86,6 +86,30 @@ def choose(probs: Sequence[float], rng: Generator) -> int:
     return bisect(edges, rng.random() * edges[-1], 0, len(probs) - 1)
 
 
+def draw(
+    engine: Engine, rng: Generator, sampling: Sampling, prefix: Sequence[int] = ()
+) -> Iterator[tuple[int, list[float]]]:
+    """Yield the tokens that follow a prefix, BOS the last, and the probabilities of each choice.
+
+    No BOS comes where the document fills block_size.
+
+    Raises:
+        ValueError: the prefix is longer than block_size.
+    """
+    check_prefix(engine.config, prefix)
+    token = bos = engine.config.vocab_size - 1
+    engine.reset()
+    for following in prefix:
+        engine.step(token)
+        token = following
+    for _ in range(engine.config.block_size - len(prefix)):
+        probs = probabilities(engine.step(token).tolist(), sampling)
+        token = choose(probs, rng)
+        yield token, probs
+        if token == bos:
+            return
+
+
 def sample(
     engine: Engine, rng: Generator, sampling: Sampling, prefix: Sequence[int] = ()
 ) -> list[int]:
@@ -94,18 +118,9 @@ def sample(
     Raises:
         ValueError: the prefix is longer than block_size.
     """
-    bos, block_size = engine.config.vocab_size - 1, engine.config.block_size
-    check_prefix(engine.config, prefix)
-    engine.reset()
-    tokens = [bos, *prefix]
-    for token in tokens[:-1]:
-        engine.step(token)
-    while len(tokens) <= block_size:
-        logits = engine.step(tokens[-1]).tolist()
-        tokens.append(choose(probabilities(logits, sampling), rng))
-        if tokens[-1] == bos:
-            return tokens[1:-1]
-    return tokens[1:]
+    bos = engine.config.vocab_size - 1
+    drawn = [token for token, _ in draw(engine, rng, sampling, prefix)]
+    return [*prefix, *(token for token in drawn if token != bos)]
 
 
 def sample_many(
