@@ -19,7 +19,6 @@ from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
-from microgpt.tokenizer import Tokenizer
 from microgpt.training import Quantization, Run, Settings
 
 VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import number, whole
 from microgpt.dataset import Dataset, Split, load, split
-from microgpt.engines.base import Batch, Document, Engine, Weights
+from microgpt.documents import Batch, Document, Weights
+from microgpt.engines.base import Engine
 from microgpt.tokenizer import Tokenizer
 
 
@@ -49,7 +50,7 @@ class Pretraining(Feed):
 
     Args:
         dataset: the documents.
-        batch_size: documents a step.
+        batch: documents a step.
         val: share of the unique documents held out for validation, and again for test.
         seed: of the order of the documents, the first parameters, and the names at the end.
         vocabulary: that of the model to go on with; every character of the documents by default.
@@ -62,13 +63,13 @@ class Pretraining(Feed):
     def __init__(
         self,
         dataset: Dataset,
-        batch_size: int = 1,
+        batch: int = 1,
         val: float = 0.0,
         seed: int = 42,
         vocabulary: str | None = None,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = whole("batch", batch_size, least=1)
+        self.batch_size = whole("batch", batch, least=1)
         self.seed = whole("seed", seed, least=0)
         self.fraction = number("val", val)
         if not 0 <= self.fraction < 0.5:
@@ -101,7 +102,7 @@ class Pretraining(Feed):
                 raise ValueError(
                     f"{dataset.name} is not what the run began with: its sha256 differs"
                 )
-            settings = record["batch_size"], record["val"], record["seed"]
+            settings = record["batch"], record["val"], record["seed"]
             return cls(dataset, *settings, checkpoint.vocabulary)
         except (KeyError, TypeError) as error:
             raise ValueError(f"its record does not say what it learned from: {error!r}") from None
@@ -117,7 +118,7 @@ class Pretraining(Feed):
             "kind": "pretraining",
             "data": self.dataset.name,
             "sha256": self.dataset.sha256,
-            "batch_size": self.batch_size,
+            "batch": self.batch_size,
             "val": self.fraction,
             "seed": self.seed,
         }

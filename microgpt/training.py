@@ -20,7 +20,8 @@ from microgpt import dataset, engines
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig, number, whole
-from microgpt.engines.base import Document, State, TrainableEngine, initial_state
+from microgpt.documents import Document
+from microgpt.engines.base import State, TrainableEngine, initial_state
 from microgpt.feed import Feed, Pretraining
 from microgpt.model import Model
 

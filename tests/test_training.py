@@ -15,7 +15,8 @@ import microgpt
 from microgpt import dataset, gpt
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam
-from microgpt.engines.base import Batch, Engine, State, Weights
+from microgpt.documents import Batch, Weights
+from microgpt.engines.base import Engine, State
 from microgpt.feed import Feed, Pretraining
 from microgpt.quantization import QuantizationAware, Rounding
 from microgpt.sampling import Sampling, sample
@@ -174,7 +175,7 @@ def corrupt(training: dict[str, Any], path: tuple[str, ...], value: Any) -> dict
     [
         (("feed", "sha256"), "0"),
         (("feed", "data"), None),
-        (("feed", "batch_size"), 0),
+        (("feed", "batch"), 0),
         (("feed", "kind"), "spoon"),
         (("feed",), None),
         (("fed",), 3),

@@ -64,7 +64,6 @@ class Answers:
     def describe(self) -> dict[str, Any]:
         """Return what the page shows of the model as such, and the source of gpt.py."""
         config, record = self.model.config, self.model.training
-        settings = record.get("settings", {})
         with open(gpt.__file__, encoding="utf-8") as file:
             source = file.read()
         return {
@@ -72,7 +71,7 @@ class Answers:
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
             "steps": record.get("step"),
-            "documents": record.get("step", 0) * settings.get("batch", 1),
+            "documents": record.get("step", 0) * record.get("feed", {}).get("batch", 1),
             "source": source,
         }
 

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+import microgpt
 from microgpt import dataset, gpt, xray
 from microgpt.cli import main
+from microgpt.feed import Pretraining
 from microgpt.lab.answers import Answers
 from microgpt.lab.export import HOST, PARTS, PYODIDE
 from microgpt.lab.jobs.edit import learn
@@ -90,7 +92,7 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
 
 
 def test_the_site_holds_the_model_that_was_named(tmp_path: Path, core: Path) -> None:
-    run = Run(dataset.Dataset("few", ("ab", "ba"), ""), Settings(steps=1))
+    run = Run(Pretraining(dataset.Dataset("few", ("ab", "ba"), "")), Settings(steps=1))
     run.checkpoint().save(tmp_path / "few.safetensors")
     site = tmp_path / "site"
     assert lab(tmp_path / "few.safetensors", "--export", site, "--pyodide", core) == 0
@@ -160,9 +162,10 @@ if sys.argv[1] == "browser":
     sys.modules["numpy"] = sys.modules["safetensors"] = None
 from microgpt import dataset, engines
 from microgpt.model import Model
+from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 assert "scalar" in engines.present()
-run = Run(dataset.load("world"), Settings(steps=2), {"n_layer": 2}, "scalar")
+run = Run(Pretraining(dataset.load("world")), Settings(steps=2), "scalar", sizes={"n_layer": 2})
 print([p.losses for p in run.advance()])
 model = Model(run.checkpoint(), "scalar")  # the optimizer's state too
 print(model.sample(2), model.score("emma").losses)
@@ -376,12 +379,10 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     expect(page.locator(".headline")).to_contain_text("step 500 of 500", timeout=60_000)
     told = events(page)
     losses = [loss for event in told for loss in event.get("losses", ())]
-    run = Run(dataset.load("world"), Settings(steps=500, val=0.05), engine="native")
-    for _ in run.advance():
-        pass
+    run = microgpt.train("world", steps=500, val=0.05, engine="native")
     assert losses == pytest.approx(run.losses, rel=1e-5)
     assert sum(losses[-50:]) < 0.9 * sum(losses[:50])
-    assert told[-2]["names"] == run.model.sample(6, seed=42)
+    assert told[-2]["names"] == run.model().sample(6, seed=42)
     (val_loss,) = [event["val_loss"] for event in told if event.get("step") == 500]
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
 
