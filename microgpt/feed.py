@@ -43,6 +43,7 @@ class Feed(Protocol):
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
+        return
 
 
 class Pretraining(Feed):

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Protocol
 
 from microgpt import gpt
-from microgpt.config import GPTConfig
+from microgpt.config import GPTConfig, number, whole
 from microgpt.engines.base import BulkEngine, Engine
 
 
@@ -26,12 +26,15 @@ class Sampling:
     top_p: float | None = None  # among the likeliest that together reach probability p
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature", number("temperature", self.temperature))
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; it must be 0 or more, and finite")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top-k is {self.top_k}; it must be 1 or more")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top-p is {self.top_p}; it must be more than 0 and at most 1")
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", whole("top-k", self.top_k, least=1))
+        if self.top_p is not None:
+            object.__setattr__(self, "top_p", number("top-p", self.top_p))
+            if not 0 < self.top_p <= 1:
+                raise ValueError(f"top-p is {self.top_p}; it must be more than 0 and at most 1")
 
 
 class Generator(Protocol):

@@ -15,7 +15,17 @@ LAYERS = [
     ["gpt"],
     ["arrays", "documents", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
     ["engines", "native", "snes"],
-    ["feed", "training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
+    [
+        "feed",
+        "training",
+        "model",
+        "sampling",
+        "tuning",
+        "cartridge",
+        "quantization",
+        "ledger",
+        "xray",
+    ],
     ["lab", "school"],
     ["cli", "__main__"],
 ]
