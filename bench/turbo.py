@@ -19,10 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from microgpt import cartridge, dataset, training
+from microgpt import cartridge, training
 from microgpt.arrays import State
 from microgpt.engines import fixed
 from microgpt.engines.fixed_turbo import CONFIG, Turbo
+from microgpt.feed import Pretraining
 from microgpt.snes import rom, tables, turbo
 from microgpt.snes.console import HALT, Console
 from microgpt.tokenizer import Tokenizer
@@ -47,16 +48,15 @@ NAME = [26, *Tokenizer(cartridge.VOCABULARY).ids("maximilianalexa")]  # as long 
 def quality() -> tuple[State, dict[str, Any]]:
     """Train both twins; return the rounded one, and the losses of both."""
     aware = cartridge.start("turbo")
-    twin = training.Run(aware.dataset, aware.settings, {"block_size": 16})
+    again = Pretraining(aware.feed.dataset, aware.feed.batch_size, aware.feed.fraction)
+    twin = training.Run(again, aware.settings, sizes={"block_size": 16})
     for run in (aware, twin):
         for _ in run.advance():
             pass
     state = aware.checkpoint().model().state
     model = Turbo(aware.config, state)
-    parts = dataset.split(aware.dataset.documents, aware.settings.val)
-    losses: dict[str, Any] = {"data": aware.dataset.name, "steps": aware.settings.steps}
-    for name, documents in (("val", parts.val), ("test", parts.test)):
-        encoded = [aware.tokenizer.encode(document) for document in documents]
+    losses: dict[str, Any] = {"data": aware.feed.dataset.name, "steps": aware.settings.steps}
+    for name, encoded in (("val", aware.feed.val), ("test", aware.feed.test)):
         losses[name] = {
             "documents": len(encoded),
             "float_twin": twin.engine.loss(encoded),
