@@ -21,9 +21,9 @@ from typing import Any
 
 from microgpt import cartridge, training
 from microgpt.arrays import State
-from microgpt.engines import fixed
-from microgpt.engines.fixed_turbo import CONFIG, Turbo
 from microgpt.feed import Pretraining
+from microgpt.integers.base import loss
+from microgpt.integers.turbo import CONFIG
 from microgpt.snes import rom, tables, turbo
 from microgpt.snes.console import HALT, Console
 from microgpt.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ PHASES = {
     "mlp_fc2": "jsl multiply_fc2",
     "lm_head": "jsl multiply_lm_head",
 }
-NAME = [26, *Tokenizer(cartridge.VOCABULARY).ids("maximilianalexa")]  # as long as a block
+NAME = [26, *Tokenizer(rom.VOCABULARY).ids("maximilianalexa")]  # as long as a block
 
 
 def quality() -> tuple[State, dict[str, Any]]:
@@ -54,14 +54,14 @@ def quality() -> tuple[State, dict[str, Any]]:
         for _ in run.advance():
             pass
     state = aware.checkpoint().model().state
-    model = Turbo(aware.config, state)
+    model = rom.calibrated(aware.config, state)
     losses: dict[str, Any] = {"data": aware.feed.dataset.name, "steps": aware.settings.steps}
     for name, encoded in (("val", aware.feed.val), ("test", aware.feed.test)):
         losses[name] = {
             "documents": len(encoded),
             "float_twin": twin.engine.loss(encoded),
             "rounded": aware.engine.loss(encoded),
-            "integers": fixed.loss(model, encoded),
+            "integers": loss(model, encoded),
         }
     return state, losses
 
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "turbo.json")
     out = parser.parse_args().out
     state, losses = quality()
-    model = Turbo(CONFIG, state)
+    model = rom.calibrated(CONFIG, state)
     files = turbo.files(model)
     made = build(files)
     once = [clocks[0] for clocks in times(made, NAME, ["gpt_step"])]

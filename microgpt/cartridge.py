@@ -8,20 +8,23 @@ from itertools import pairwise
 
 import numpy as np
 
-from microgpt import dataset, engines
+from microgpt import dataset, engines, files
 from microgpt.arrays import Array
-from microgpt.checkpoint import Checkpoint, write
+from microgpt.checkpoint import Checkpoint
 from microgpt.documents import Document
-from microgpt.engines import fixed, fixed_turbo
 from microgpt.engines.base import Engine
+from microgpt.engines.fixed import FixedEngine
 from microgpt.feed import Pretraining
+from microgpt.integers import turbo
+from microgpt.integers.base import IntegerModel
+from microgpt.integers.base import loss as integer_loss
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
+from microgpt.snes.rom import VOCABULARY
 from microgpt.training import Quantization, Run, Settings
 
-VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what the cartridge has letters for
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
 WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
 COMPARED = 100  # documents whose logits are compared, one by one
@@ -44,7 +47,7 @@ RECIPES = {
         steps=8000,
         batch=128,
         lr=0.01,
-        quantization=partial(QuantizationAware, rounding=fixed_turbo.rounding, start=2400),
+        quantization=partial(QuantizationAware, rounding=turbo.rounding, start=2400),
     ),
 }
 
@@ -55,7 +58,7 @@ class Cartridge:
 
     name: str
     rom: rom.Rom
-    model: fixed.IntegerModel
+    model: IntegerModel
     checkpoint: Checkpoint
     documents: int  # how many the losses are of
     held_out: bool  # whether the model has never seen them
@@ -106,7 +109,7 @@ def start(name: str) -> Run[Pretraining]:
     )
 
 
-def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, fixed.IntegerModel]:
+def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, IntegerModel]:
     """Build the cartridge of a model; return it, and the integers that are in it.
 
     Raises:
@@ -139,7 +142,7 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
     except OSError as error:
         missing = str(error)
     exact = engines.create_trainable(engines.default(), model.config, cut.state)
-    integers = fixed.FixedEngine.of(model)
+    integers = FixedEngine.of(model)
     found, expected = (_logits(each, documents[:COMPARED]) for each in (integers, exact))
     return Cartridge(
         name,
@@ -149,7 +152,7 @@ def make(name: str, checkpoint: Checkpoint) -> Cartridge:
         len(documents),
         held_out,
         exact.loss(documents),
-        fixed.loss(model, documents),
+        integer_loss(model, documents),
         float(np.abs(found - expected).mean()),
         float((found.argmax(1) == expected.argmax(1)).mean()),
         console_loss,
@@ -212,7 +215,7 @@ def play(
             if frames is None and console.word(console.at["name_number"]) == 20:
                 break
         if screenshot is not None:
-            write(screenshot, png(console.screenshot()))
+            files.write(screenshot, png(console.screenshot()))
 
 
 def loss(engine: Engine, documents: list[Document]) -> float:

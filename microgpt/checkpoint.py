@@ -2,15 +2,15 @@
 
 The tensors bear the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
 is `format` ("microgpt 1") and, as JSON, `config`, `vocabulary` and `training`, the run's record. A
-model is a checkpoint without `adam.*`. Files are written beside their place, then renamed into it.
+model is a checkpoint without `adam.*`.
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from microgpt import files
 from microgpt.arrays import BROWSER, State, finite, shape
 from microgpt.config import GPTConfig
 
@@ -61,7 +61,7 @@ class Checkpoint:
             "training": json.dumps(self.training),
         }
         tensors = {name: np.asarray(array, order="C") for name, array in self.state.items()}
-        write(path, to_safetensors(tensors, metadata))
+        files.write(path, to_safetensors(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -124,24 +124,3 @@ def check_state(config: GPTConfig, state: State) -> None:
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
         if name.startswith(("adam.v.", "adam.t")) and not finite(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically: whoever looks finds the old content or the new, never a part.
-
-    Raises:
-        OSError: it cannot be written; the old content is untouched, nothing is left beside it.
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk does not say whose; and nobody knows `beside`
-        raise

@@ -24,7 +24,7 @@ def find():
     return here if here.exists() else packaged
 
 def read(path):
-    text = path.read_bytes().decode("utf-8-sig")
+    text = path.read_text("utf-8-sig")  # CR, LF and CRLF all end a line
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 # ---- Tokenizer: text <-> integers ----------------------------------------------------------------

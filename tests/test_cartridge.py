@@ -9,8 +9,8 @@ from microgpt import cartridge, cli
 from microgpt.cartridge import Press
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
-from microgpt.engines import fixed
 from microgpt.engines.base import initial_state
+from microgpt.integers.base import generate
 from microgpt.snes import rom, tables
 from tests.conftest import LETTERS
 from tests.test_snes import missing
@@ -66,7 +66,7 @@ def test_the_commands_make_and_play_it(
     assert run("play", sfc, "--screenshot", png) == 0
     integers = rom.integers("classic", SIZES, model.state)
     names, name = [], ""
-    for record in fixed.generate(integers, 0x1990):
+    for record in generate(integers, 0x1990):
         name = "" if record.position == 0 else name
         name += LETTERS[record.chosen : record.chosen + 1]
         if record.chosen == 26 or record.position == 7:

@@ -41,10 +41,7 @@ class Case:
         if reason := engines.missing(self.engine):
             pytest.skip(f"{self.engine}: {reason}")
         state = initial_state(config, random.Random(42))
-        try:
-            return engines.create(self.engine, config, state, **self.options, **given)
-        except OSError as error:  # it is there, but not all that it runs in
-            pytest.skip(f"{self.engine}: {error}")
+        return engines.create(self.engine, config, state, **self.options, **given)
 
 
 CASES = [

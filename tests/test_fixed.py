@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from microgpt import engines
 from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines import fixed
 from microgpt.engines.base import initial_state
-from microgpt.engines.fixed import Classic, FixedEngine, Format, Random, softmax
+from microgpt.engines.fixed import FixedEngine
+from microgpt.integers.base import TEMPERATURES, Random, exp_scale, generate, sample, softmax
+from microgpt.integers.classic import Classic, Format
 
 SIZES = GPTConfig(block_size=8)
 DOCUMENTS = [[26, 4, 12, 12, 0, 26], [26, 25, 26], [26, *range(12), 26]]
@@ -97,9 +98,9 @@ def test_fewer_bits_are_worse() -> None:
 
 @given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=32), st.sampled_from(range(15)))
 def test_softmax_is_softmax(z: list[int], temperature: int) -> None:
-    scale = fixed.exp_scale(fixed.TEMPERATURES[temperature])
+    scale = exp_scale(TEMPERATURES[temperature])
     exps, probs = softmax(np.array(z), scale)
-    real = np.exp((np.array(z) - max(z)) / 256 / fixed.TEMPERATURES[temperature])
+    real = np.exp((np.array(z) - max(z)) / 256 / TEMPERATURES[temperature])
     assert exps.min() >= 0
     assert exps.max() == 65535, "the largest is exp(0)"
     assert np.abs(probs / 32768 - real / real.sum()).max() < 0.004
@@ -109,7 +110,7 @@ def test_softmax_is_softmax(z: list[int], temperature: int) -> None:
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=27), st.integers(0, 65535))
 def test_sample_always_finds_a_token_that_is_possible(exps: list[int], r: int) -> None:
     exps[len(exps) // 2] = 65535  # softmax always gives one
-    token = fixed.sample(np.array(exps), r)
+    token = sample(np.array(exps), r)
     assert exps[token] > 0
     threshold = r * sum(exps) >> 16
     assert sum(exps[:token]) <= threshold < sum(exps[: token + 1])
@@ -118,16 +119,16 @@ def test_sample_always_finds_a_token_that_is_possible(exps: list[int], r: int) -
 def test_sample_gives_every_token_its_share() -> None:
     """All 65,536 random numbers once: each token comes as often as its probability says, +- 1."""
     exps = softmax(np.array(range(-1000, 900, 75)), 739)[0]
-    counts = np.bincount([fixed.sample(exps, r) for r in range(65536)], minlength=len(exps))
+    counts = np.bincount([sample(exps, r) for r in range(65536)], minlength=len(exps))
     assert np.abs(counts - 65536 * exps / exps.sum()).max() <= 1
 
 
 def test_names_are_drawn_as_softmax_says() -> None:
     """Chi-square of 20,000 draws by the console's random numbers; 26 degrees of freedom."""
     rng = np.random.default_rng(5)
-    exps = softmax(rng.integers(-500, 500, 27), fixed.exp_scale(1.0))[0]
+    exps = softmax(rng.integers(-500, 500, 27), exp_scale(1.0))[0]
     console, expected = Random(0x1990), 20_000 * exps / exps.sum()
-    counts = np.bincount([fixed.sample(exps, console.draw()) for _ in range(20_000)], minlength=27)
+    counts = np.bincount([sample(exps, console.draw()) for _ in range(20_000)], minlength=27)
     assert ((counts - expected) ** 2 / expected).sum() < 54.1, "p < 0.001"
 
 
@@ -150,9 +151,9 @@ def test_seeds_have_four_digits(seed: int) -> None:
 
 def test_generate_completes_prefixes_and_repeats_itself() -> None:
     model = Classic(SIZES, weights(5))
-    first = list(fixed.generate(model, 7, prefix=(10, 0), count=5))
-    again = list(fixed.generate(model, 7, prefix=(10, 0), count=5))
-    other = list(fixed.generate(model, 8, prefix=(10, 0), count=5))
+    first = list(generate(model, 7, prefix=(10, 0), count=5))
+    again = list(generate(model, 7, prefix=(10, 0), count=5))
+    other = list(generate(model, 8, prefix=(10, 0), count=5))
     chosen = [record.chosen for record in first]
     assert chosen == [record.chosen for record in again]
     assert chosen != [record.chosen for record in other]

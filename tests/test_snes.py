@@ -6,7 +6,6 @@ Needs cc65 and an emulator core; the lists of names also run on Snes9x where sta
 import json
 import random
 import re
-import shutil
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ import numpy as np
 import pytest
 
 from bench.snes import table
+from microgpt import engines
 from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines import fixed
 from microgpt.engines.base import initial_state
-from microgpt.engines.fixed import Classic, FixedEngine, IntegerModel
+from microgpt.engines.fixed import FixedEngine
 from microgpt.engines.snes import SnesEngine
+from microgpt.integers.base import IntegerModel, Random, exp_scale, generate, sample, softmax
+from microgpt.integers.classic import Classic
 from microgpt.snes import rom, tables
 from microgpt.snes.console import HALT, Console
 from microgpt.snes.emulator import find_core
@@ -44,15 +45,7 @@ VECTORS = {
 
 def missing() -> str | None:
     """Return what is not there to build and run a cartridge."""
-    if not shutil.which("ca65"):
-        return rom.CC65
-    if not find_spec("libretro"):
-        return "libretro.py is not installed"
-    try:
-        find_core()
-    except OSError as error:
-        return str(error)
-    return None
+    return engines.missing("snes")
 
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -164,8 +157,8 @@ def test_quotients(bench: Bench) -> None:
 )
 def test_softmax(bench: Bench, numbers: list[int]) -> None:
     at, count = bench.labels, len(numbers)
-    for scale in (fixed.exp_scale(0.1), fixed.exp_scale(0.5), fixed.exp_scale(1.5), 185):
-        exps, probs = fixed.softmax(np.array(numbers), scale)
+    for scale in (exp_scale(0.1), exp_scale(0.5), exp_scale(1.5), 185):
+        exps, probs = softmax(np.array(numbers), scale)
         bench.console.write(SPARE, *numbers)
         bench.call(
             "softmax",
@@ -181,18 +174,18 @@ def test_softmax(bench: Bench, numbers: list[int]) -> None:
 
 def test_sampling(bench: Bench) -> None:
     for numbers in ([0], [1] * 27, [0, 300, -500], list(range(27))):
-        exps = fixed.softmax(np.array(numbers) * 100, 739)[0]
+        exps = softmax(np.array(numbers) * 100, 739)[0]
         total = int(exps.sum())
         for r in (0, 1, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF, 12345):
             halves = [total & 0xFFFF, total >> 16]
             found = bench.call("sample", r, exps=exps.tolist(), exp_sum=halves)
-            assert found == fixed.sample(exps, r)
+            assert found == sample(exps, r)
 
 
 def test_random_numbers_follow_the_model(bench: Bench) -> None:
     for seed in (0, 1, 0x1990, 0xFFFF):
         bench.call("seed_random", seed)
-        model = fixed.Random(seed)
+        model = Random(seed)
         for _ in range(20):
             assert bench.call("random") == model.draw()
 
@@ -284,7 +277,7 @@ def equal(
     count = 0
     for seed, temperature, prefix in lists:
         console.set(seed, temperature, prefix)
-        expected = fixed.generate(model, seed, temperature, prefix)
+        expected = generate(model, seed, temperature, prefix)
         for found, record in zip(console.list(), expected, strict=True):
             assert str(found) == str(record)  # token, position, chosen, drawn
             assert (found.logits == record.logits).all()
@@ -380,7 +373,7 @@ def first_name(game: Bench) -> str:
 
 
 def expected_name(game: Bench) -> str:
-    records = fixed.generate(game.model, *settings(game), count=1)
+    records = generate(game.model, *settings(game), count=1)
     return "".join(chr(97 + record.chosen) for record in records if record.chosen < 26)
 
 

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from microgpt import engines
 from microgpt.arrays import Array
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines import fixed_turbo
 from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.engines.fixed import FixedEngine
-from microgpt.engines.fixed_turbo import LEVEL, Integers, Turbo, norm, rsqrt
 from microgpt.engines.snes import SnesEngine
+from microgpt.integers import turbo as arithmetic
+from microgpt.integers.base import Integers
+from microgpt.integers.turbo import LEVEL, Turbo, norm, rsqrt
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom, turbo
+from microgpt.snes.rom import calibrated
 from tests.test_snes import Bench, missing, still
 
 SIZES = GPTConfig()
@@ -51,7 +53,7 @@ def test_a_norm_fits_eight_bits_whatever_it_reads() -> None:
 @given(st.lists(st.integers(-127, 127), min_size=16, max_size=16).filter(any))
 def test_a_norm_is_a_norm(x: list[int]) -> None:
     """To half a unit, and the percent that 8 bits of precision in 1 / sqrt and in squares leave."""
-    exact = np.array(x) / np.sqrt(np.mean(np.square(x))) * fixed_turbo.NORM
+    exact = np.array(x) / np.sqrt(np.mean(np.square(x))) * arithmetic.NORM
     tolerance = 1 + np.abs(exact) * (0.01 + 24 / np.sum(np.square(x)))
     assert (np.abs(norm(np.array([x]))[0] - exact) < tolerance).all()
 
@@ -62,8 +64,8 @@ def test_rounded_weights_are_found_again(seed: int, step: float) -> None:
     rng = np.random.default_rng(seed)
     drawn = np.clip(np.rint(rng.normal(0, 5, (16, 16))), -LEVEL, LEVEL)
     drawn[0, 0] = LEVEL
-    state = {name: drawn * step for name in fixed_turbo.MATRICES.values()}
-    for name, found in fixed_turbo.step_sizes(state).items():
+    state = {name: drawn * step for name in arithmetic.MATRICES.values()}
+    for name, found in arithmetic.step_sizes(state).items():
         np.testing.assert_allclose(found, step, rtol=1e-9, err_msg=name)
 
 
@@ -71,8 +73,8 @@ def test_rounded_weights_are_found_again(seed: int, step: float) -> None:
 def test_it_computes_what_the_float_model_does_within_its_bound(seed: int) -> None:
     """With weights of about 0.2 that are levels already: all but the codes is then the same."""
     state, tokens = weights(seed, spread=0.2), [26, *range(0, 26, 2), 1, 3][:16]
-    state = fixed_turbo.rounding(state)(state)
-    found = FixedEngine.of(Turbo(SIZES, state)).inspect(tokens)
+    state = arithmetic.rounding(state)(state)
+    found = FixedEngine.of(calibrated(SIZES, state)).inspect(tokens)
     expected = engines.create("scalar", SIZES, state).inspect(tokens)
     assert found.keys() == expected.keys()
     for name in found:
@@ -86,7 +88,7 @@ def test_it_computes_what_the_float_model_does_within_its_bound(seed: int) -> No
 
 def test_codes_are_clamped_and_counted() -> None:
     state = weights(2)
-    wide, narrow = (Turbo(SIZES, state, dict.fromkeys(fixed_turbo.RANGES, s)) for s in (7, 2))
+    wide, narrow = (Turbo(SIZES, state, dict.fromkeys(arithmetic.RANGES, s)) for s in (7, 2))
     for model in (wide, narrow):
         model.forward(np.array([3]), 0, model.begin(1))
     assert wide.saturations == 0
@@ -95,26 +97,26 @@ def test_codes_are_clamped_and_counted() -> None:
 
 def test_an_untrained_model_attends_to_all_alike() -> None:
     """Its scores differ by next to nothing, so the table of exponentials must reach far."""
-    model = Turbo(SIZES, weights(3, spread=0.02))
+    model = calibrated(SIZES, weights(3, spread=0.02))
     engine = FixedEngine.of(model)
     attention = engine.inspect([26, *range(15)])["attention"][0, :, 15]
     np.testing.assert_allclose(attention, 1 / 16, atol=0.005)
-    assert len(model.weights.exp) << model.weights.exp_shift > fixed_turbo.D_MAX
+    assert len(model.weights.exp) << model.weights.exp_shift > arithmetic.D_MAX
 
 
 def test_it_refuses_what_it_was_not_made_for() -> None:
     config = GPTConfig(n_embd=8)
     with pytest.raises(ValueError, match="made for"):
-        Turbo(config, initial_state(config, random.Random(1)))
+        calibrated(config, initial_state(config, random.Random(1)))
     state = weights(1)
     with pytest.raises(ValueError, match="lm_head is missing"):
-        Turbo(SIZES, {name: array for name, array in state.items() if name != "lm_head"})
+        calibrated(SIZES, {name: array for name, array in state.items() if name != "lm_head"})
 
 
 def test_rows_too_large_for_16_bits_take_wider_steps() -> None:
     state = weights(1)
     for name in ("layer0.attn_wo", "layer0.mlp_fc2"):
-        model = Turbo(SIZES, {**state, name: np.sign(state[name])})
+        model = calibrated(SIZES, {**state, name: np.sign(state[name])})
         assert model.forward(np.array([3]), 0, model.begin(1))["logits"].any()
         turbo.files(model)  # asserts for each row that it fits
 
@@ -192,10 +194,10 @@ def test_a_logit_is_exact_below_zero_too(row: Integers, x: list[int]) -> None:
 
 def test_products_never_carry() -> None:
     """Four in a score, sixteen in a mix: the sums of the table's entries stay in 16 bits."""
-    table = fixed_turbo.product_table()
+    table = arithmetic.product_table()
     assert table.min() >= 0
     assert 4 * table.max() < 65536
-    mixed = table[fixed_turbo.Q_HALF : fixed_turbo.Q_HALF + fixed_turbo.A_MAX + 1]
+    mixed = table[arithmetic.Q_HALF : arithmetic.Q_HALF + arithmetic.A_MAX + 1]
     assert 16 * mixed.max() < 65536
 
 
@@ -209,7 +211,7 @@ def trained(engine: TrainableEngine, steps: int) -> list[float]:
 def around(start: int) -> tuple[TrainableEngine, QuantizationAware]:
     state = weights(4)
     plain, inner = (engines.create_trainable("scalar", SIZES, state, Adam()) for _ in range(2))
-    return plain, QuantizationAware(inner, fixed_turbo.rounding, start)
+    return plain, QuantizationAware(inner, arithmetic.rounding, start)
 
 
 def test_before_its_start_training_is_as_ever() -> None:
@@ -223,10 +225,10 @@ def test_before_its_start_training_is_as_ever() -> None:
 def test_from_its_start_on_what_runs_is_rounded() -> None:
     plain, aware = around(start=1)
     assert trained(aware, 1) == trained(plain, 1)
-    steps = fixed_turbo.step_sizes(plain.state())
+    steps = arithmetic.step_sizes(plain.state())
     trained(aware, 3)
     for name, step in steps.items():
-        level = aware.state()[name] / (fixed_turbo.WIDER * step)
+        level = aware.state()[name] / (arithmetic.WIDER * step)
         np.testing.assert_allclose(level, np.rint(level), atol=1e-9, err_msg=name)
         assert np.abs(level).max() < LEVEL + 0.5
     assert aware.loss(DOCUMENTS) == aware.engine.loss(DOCUMENTS)
@@ -238,7 +240,7 @@ def test_what_is_too_small_to_round_another_way_is_not_lost() -> None:
     _, aware = around(start=0)
     aware.train([DOCUMENTS[:1]], [1e-9])
     name = "lm_head"
-    step = fixed_turbo.step_sizes(weights(4))[name]
+    step = arithmetic.step_sizes(weights(4))[name]
     before = aware.state()[name]
     aware.train([DOCUMENTS[:1]], [step / 8])
     small = np.abs(aware.state()[name] - before) > 0
@@ -324,7 +326,7 @@ PROBED = {"norm": "multiples", "build_multiples": "multiples", "attend": "attent
 
 @pytest.fixture(scope="module")
 def probed() -> Iterator[Bench]:
-    model = Turbo(SIZES, weights(1))
+    model = calibrated(SIZES, weights(1))
     probes = "".join(PROBE.format(name=name, page=page) for name, page in PROBED.items())
     source = '        .include "turbo/turbo.inc"\n' + probes
     made = rom.build("turbo", {**turbo.files(model), "probe.asm": source.encode()})
@@ -396,13 +398,13 @@ def test_attend(probed: Bench, draw: Draw, position: int) -> None:
     """With all codes at their ends, too: what is exact there never left 16 bits."""
     rng, heads = np.random.default_rng(position), (4, 4)
     assert isinstance(probed.model, Turbo)
-    q = draw(rng, fixed_turbo.Q_HALF, *heads)
-    keys, values = (draw(rng, fixed_turbo.K_HALF, position + 1, *heads) for _ in range(2))
-    rows = fixed_turbo.Q_HALF + q.ravel() << 7 | 0x8000
+    q = draw(rng, arithmetic.Q_HALF, *heads)
+    keys, values = (draw(rng, arithmetic.K_HALF, position + 1, *heads) for _ in range(2))
+    rows = arithmetic.Q_HALF + q.ravel() << 7 | 0x8000
     for i, row in enumerate(rows.tolist()):
         probed.console.write(probed.labels["attention_page"] + 16 * i + 8, row)
     for name, codes in (("keys", keys), ("values", values)):
-        offsets = 2 * (fixed_turbo.K_HALF + codes.ravel())
+        offsets = 2 * (arithmetic.K_HALF + codes.ravel())
         start = probed.labels[name]
         probed.console.wram[start : start + offsets.size] = offsets
     before = probed.console.wram[:256].copy()

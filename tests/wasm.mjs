@@ -4,7 +4,11 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { compile, create } from "../microgpt/native/wasm/kernel.mjs";
 
-Object.assign(globalThis, { compile, create, module: await compile(readFileSync(process.argv[2])) });
+Object.assign(globalThis, {
+  compile,
+  create,
+  module: await compile(readFileSync(process.argv[2])),
+});
 for await (const line of createInterface({ input: process.stdin })) {
   const { expression, given } = JSON.parse(line);
   let answer;

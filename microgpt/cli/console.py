@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from microgpt import cartridge, checkpoint
+from microgpt import cartridge, checkpoint, files
 from microgpt.cli import commands
 from microgpt.cli.progress import advance
 
@@ -33,7 +33,7 @@ def rom(model: str | None, name: str, out: str) -> int:
             return 130
         trained = run.checkpoint().model()
     made = cartridge.make(name, trained)
-    checkpoint.write(out, made.rom.data)
+    files.write(out, made.rom.data)
     for line in made.report():
         print(line)
     print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")

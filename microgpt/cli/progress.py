@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Live
 
-from microgpt import checkpoint, training
+from microgpt import files, training
 from microgpt.cli import note
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
@@ -46,7 +46,7 @@ def log(path: str | None, run: training.Run[Any]) -> Iterator[Observer]:
         return
     if run.step:  # what an interrupted run logged past its last checkpoint is run again
         kept = Path(path).read_bytes().splitlines(keepends=True)[: run.step]
-        checkpoint.write(path, b"".join(kept))
+        files.write(path, b"".join(kept))
     with open(path, "a" if run.step else "w", encoding="utf-8") as file:
 
         def write(progress: training.Progress) -> None:

@@ -32,11 +32,13 @@ def create(
     if name not in ENGINES:
         raise ValueError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
     if reason := missing(name):
-        raise ValueError(f"the engine {name} is not installed: {reason}")
+        raise ValueError(f"the engine {name} is not here: {reason}")
     try:
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
     except TypeError as error:
         raise ValueError(f"the engine {name} has no such option: {error}") from None
+    except OSError as error:
+        raise ValueError(f"the engine {name} cannot start: {error}") from None
     return engine
 
 
@@ -51,12 +53,16 @@ def create_trainable(
 
 
 def missing(name: str) -> str | None:
-    """Return why an engine is not there and how to get it; None where it is there."""
+    """Return why an engine is not there and how to get it; None where it is there.
+
+    An engine that needs more than its own import says so itself, in a function `missing`.
+    """
     try:
-        import_module(f"microgpt.engines.{ENGINES[name][0]}")
+        module = import_module(f"microgpt.engines.{ENGINES[name][0]}")
     except ImportError as error:
         return str(error)
-    return None
+    reason: str | None = module.missing() if hasattr(module, "missing") else None
+    return reason
 
 
 def about(name: str) -> str:
@@ -79,7 +85,7 @@ def trainable() -> list[str]:
 
 def default() -> str:
     """Return the name of the best engine that is there."""
-    return present()[0]
+    return next(name for name in ENGINES if not missing(name))
 
 
 def _class(name: str) -> Any:

@@ -7,9 +7,21 @@ import numpy as np
 from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
 from microgpt.documents import Document, check_context, check_tokens
-from microgpt.engines.fixed import TEMPERATURES, IntegerModel
+from microgpt.integers.base import TEMPERATURES, IntegerModel
 from microgpt.snes import rom
 from microgpt.snes.console import RESET, STEP, Console
+from microgpt.snes.emulator import check_libretro, find_core
+
+
+def missing() -> str | None:
+    """Return what a console takes that is not here, and how to get it; None where all is here."""
+    try:
+        rom.check_tools()
+        check_libretro()
+        find_core()
+    except OSError as error:
+        return str(error)
+    return None
 
 
 class SnesEngine:
@@ -29,7 +41,7 @@ class SnesEngine:
         core: str | os.PathLike[str] | None = None,
     ) -> None:
         built, model = rom.make(cartridge or rom.of_size(config.block_size), config, state)
-        self._take(built.data, model, core)
+        self._init(built.data, model, core)
 
     @classmethod
     def of(
@@ -37,10 +49,10 @@ class SnesEngine:
     ) -> "SnesEngine":
         """Return the engine of a cartridge that is there already, and of its integer model."""
         engine = cls.__new__(cls)
-        engine._take(data, model, core)
+        engine._init(data, model, core)
         return engine
 
-    def _take(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
+    def _init(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
         self.config, self._units = model.config, model.units
         self.console = Console(data, core)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))

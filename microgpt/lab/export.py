@@ -34,11 +34,11 @@ HOST = {  # what Python there will say of itself, when it has come
     "data": ["world"],
     "console": False,
 }
-SERVER = '<meta name="host" content="./server.mjs">'
+SERVER = '<meta name="host" content="./hosts/server.mjs">'
 BROWSER = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; \
 script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
-<meta name="host" content="./browser.mjs">
+<meta name="host" content="./hosts/pyodide.mjs">
 <script src="opened.js"></script>"""
 
 
@@ -60,15 +60,10 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     opened = Model.load(model or MODEL, "scalar")
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
-        beside.mkdir()
-        for file in STATIC.rglob("*"):
-            if file.is_file() and file.name != "server.mjs":
-                copy = beside / file.relative_to(STATIC)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
+        shutil.copytree(STATIC, beside, ignore=shutil.ignore_patterns("server.mjs"))
         page = (STATIC / "index.html").read_text("utf-8")
         assert SERVER in page
-        page = page.replace(SERVER, BROWSER).replace("server.mjs", "browser.mjs")
+        page = page.replace(SERVER, BROWSER).replace("server.mjs", "pyodide.mjs")
         (beside / "index.html").write_text(page, "utf-8")
         rows = [["host", {}, HOST], *record(Answers(opened))]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")

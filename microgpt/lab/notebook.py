@@ -7,18 +7,20 @@ style of its own, so ours is kept inside the screen.
 
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from microgpt.lab.answers import look_at, order, pack
 from microgpt.xray import Trace
 
-STATIC = files("microgpt.lab") / "static"
+STATIC = Path(str(files("microgpt.lab") / "static"))
+IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]*)";\n', flags=re.M)
 Screen = Literal["forward", "backward"]
 
 # What a screen is given in place of the page's model: values of its own, and questions as messages.
 CONNECT = """
-function connect(widget, el) {
-  const values = new Map(Object.entries({ described: widget.get("described"), keyboard: el }));
+function connect(widget) {
+  const values = new Map(Object.entries({ described: widget.get("described") }));
   const waiting = new Map();
   let asked = 0;
   widget.on("msg:custom", ({ id, answer, error }) => {
@@ -46,7 +48,7 @@ export default {
     box.className = `view ${model.get("screen")}`;
     box.tabIndex = 0;
     el.append(box);
-    return render({ model: connect(model, box), el: box });
+    return render({ model: connect(model), el: box, params: {} });
   },
 };
 """
@@ -54,16 +56,25 @@ export default {
 
 def module(screen: Screen) -> str:
     """Return a screen as one ES module that imports nothing."""
-    drawing = (STATIC / "draw.mjs").read_text("utf-8")
-    view = (STATIC / f"{screen}.mjs").read_text("utf-8")
-    drawing = re.sub(r"^export ", "", drawing, flags=re.M)
-    view = re.sub(r'^import \{.*\} from "\./draw\.mjs";$', "", view, flags=re.M)
-    return drawing + view.replace("export default { render };", "") + CONNECT
+    parts: dict[Path, str] = {}  # each file that it imports, before those that import it
+
+    def add(path: Path) -> None:
+        source = path.read_text("utf-8")
+        for name in re.findall(IMPORT, source):
+            other = (path.parent / name).resolve()
+            if other not in parts:
+                add(other)
+        parts[path] = re.sub(IMPORT, "", source)
+
+    add((STATIC / "screens" / f"{screen}.mjs").resolve())
+    whole = "".join(parts.values()).replace("export default { render };", "")
+    return re.sub(r"^export ", "", whole, flags=re.M) + CONNECT
 
 
-def style() -> str:
+def style(screen: Screen) -> str:
     """Return the page's style, for what stands inside a screen alone, and by the screen's width."""
-    sheet = (STATIC / "style.css").read_text("utf-8")
+    sheets = (STATIC / "style.css", STATIC / "screens" / f"{screen}.css")
+    sheet = "\n".join(path.read_text("utf-8") for path in sheets)
     sheet = re.sub(r"@media (?=\((min|max)-width)", "@container ", sheet)
     sheet = re.sub(r'^(:root(\[data-theme="dark"\])?|html)(?= \{)', r":scope\2", sheet, flags=re.M)
     return f".microgpt {{ container-type: inline-size; }}\n@scope (.microgpt) {{\n{sheet}\n}}\n"
@@ -93,11 +104,11 @@ def show(trace: Trace, screen: Screen = "forward") -> Any:
     import anywidget  # for notebooks alone
     import traitlets
 
-    source = module(screen)
+    source, sheet = module(screen), style(screen)
 
     class Widget(anywidget.AnyWidget):
         _esm = source
-        _css = style()
+        _css = sheet
         screen = traitlets.Unicode().tag(sync=True)
         described = traitlets.Dict().tag(sync=True)
 

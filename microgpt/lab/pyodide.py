@@ -1,6 +1,6 @@
 """The lab in a browser's Python: the same answers and the same runs, for a worker of the page's.
 
-static/python.mjs loads it there. What comes and goes is JSON text.
+static/hosts/python.mjs loads it there. What comes and goes is JSON text.
 """
 
 import asyncio

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from microgpt.engines.fixed import Record
+from microgpt.integers.base import Record
 from microgpt.snes.emulator import Emulator
 from microgpt.snes.rom import read_directory
 

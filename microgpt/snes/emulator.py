@@ -8,6 +8,7 @@ import tempfile
 import weakref
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def find_core(core: str | os.PathLike[str] | None = None) -> Path:
     raise OSError(f"{missing}; {HOW}")
 
 
+def check_libretro() -> None:
+    """Raise OSError unless libretro.py is installed, through which Python runs a core."""
+    if not find_spec("libretro"):
+        raise OSError(
+            "libretro.py is not installed: `pip install libretro.py` lets Python run a core"
+        )
+
+
 class Emulator:
     """A console with a cartridge in it, switched on.
 
@@ -58,11 +67,10 @@ class Emulator:
         self, rom: bytes, core: str | os.PathLike[str] | None = None, pal: bool = False
     ) -> None:
         self.core = find_core(core)
-        try:
-            import libretro
-            from libretro.drivers import ArrayVideoDriver, UnformattedLogDriver
-        except ImportError as error:
-            raise OSError(f"{error}: `pip install libretro.py` lets Python run a core") from None
+        check_libretro()
+        import libretro
+        from libretro.drivers import ArrayVideoDriver, UnformattedLogDriver
+
         if pal:  # emulators choose the console by the region in the header
             rom = rom[:0x7FD9] + b"\x02" + rom[0x7FDA:]
         self._held = held = dict.fromkeys(BUTTONS, False)

@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from microgpt import dataset
 from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.engines.fixed import Classic, IntegerModel
-from microgpt.engines.fixed_turbo import Turbo
+from microgpt.integers.base import IntegerModel
+from microgpt.integers.classic import Classic
+from microgpt.integers.turbo import Turbo, calibrate
 from microgpt.snes import tables, turbo
+from microgpt.tokenizer import Tokenizer
 
 ASM = tables.ASM
+VOCABULARY = "abcdefghijklmnopqrstuvwxyz"  # what a cartridge has letters for
 CC65 = (
     "building a cartridge takes cc65: `apt-get install cc65` on Debian or Ubuntu, `brew install "
     "cc65` on macOS, the snapshot of cc65.github.io on Windows"
@@ -34,12 +38,19 @@ class Cartridge:
     files: Callable[[Any], Mapping[str, bytes]]  # what its sources take from such a model
 
 
+def calibrated(config: GPTConfig, state: State) -> Turbo:
+    """Return turbo's arithmetic, calibrated on some of the names that ship with us."""
+    encode = Tokenizer(VOCABULARY).encode
+    documents = [encode(name) for name in dataset.load("world").documents[::40]]
+    return Turbo(config, state, calibrate(config, state, documents))
+
+
 GAME = ("main", "inference", "display", "math")
 CARTRIDGES = {
     "classic": Cartridge(
         "MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic
     ),
-    "turbo": Cartridge("MICROGPT TURBO", 16, 64, (*GAME, "turbo/gpt"), Turbo, turbo.files),
+    "turbo": Cartridge("MICROGPT TURBO", 16, 64, (*GAME, "turbo/gpt"), calibrated, turbo.files),
 }
 SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
 
@@ -131,6 +142,7 @@ def build(name: str, files: Mapping[str, bytes]) -> Rom:
         OSError: the assembler is not there.
         ValueError: the program is faulty, or does not fit the cartridge.
     """
+    check_tools()
     cartridge = CARTRIDGES[name]
     with tempfile.TemporaryDirectory() as folder:
         return _build(name, cartridge, {**tables.files(), **files}, Path(folder))
@@ -200,9 +212,13 @@ def checksummed(data: bytes) -> bytes:
     return data[:header] + pair + data[header + 4 :]
 
 
-def _run(tool: str, *arguments: object) -> None:
-    if not shutil.which(tool):
+def check_tools() -> None:
+    """Raise OSError unless the assembler and the linker are there."""
+    if not (shutil.which("ca65") and shutil.which("ld65")):
         raise OSError(CC65)
+
+
+def _run(tool: str, *arguments: object) -> None:
     command = [tool, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

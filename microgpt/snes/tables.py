@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microgpt.engines.fixed import EXP, RSQRT, TEMPERATURES, Classic, exp_scale
+from microgpt.integers.base import EXP, TEMPERATURES, exp_scale
+from microgpt.integers.classic import RSQRT, Classic
 
 ASM = Path(__file__).with_name("asm")
 FRAME, BAR, BIG = 96, 104, 113  # the first tiles of each kind; those before are letters, by ASCII

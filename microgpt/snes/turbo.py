@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from microgpt.engines.fixed import TEMPERATURES, exp_scale
-from microgpt.engines.fixed_turbo import (
+from microgpt.integers.base import TEMPERATURES, Integers, exp_scale
+from microgpt.integers.turbo import (
     A_MAX,
     H_MAX,
     K_HALF,
     LEVEL,
     Q_HALF,
     RECIPROCAL,
-    Integers,
     Quantized,
     Turbo,
     product_table,

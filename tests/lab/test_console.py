@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
-from microgpt.engines import fixed
 from microgpt.engines.base import initial_state
+from microgpt.integers.base import generate
 from microgpt.lab.jobs import console
 from microgpt.lab.jobs.console import AHEAD, FRAME, Pad
 from microgpt.lab.server import MODEL, STATIC
@@ -42,7 +42,7 @@ def expected(cartridge: str) -> list[str]:
     """Return the names that the integer model makes of the seed that the game begins with."""
     shipped = Checkpoint.load(MODEL)
     model, names = rom.integers(cartridge, shipped.config, shipped.state), list[str]()
-    for record in fixed.generate(model, 0x1990):
+    for record in generate(model, 0x1990):
         names += [""] if record.position == 0 else []
         names[-1] += LETTERS[record.chosen : record.chosen + 1]
     return names

@@ -21,6 +21,7 @@ from microgpt.sampling import Sampling, probabilities
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
+SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
 SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit"]
 
 
@@ -523,6 +524,20 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
         found = page.evaluate("axe.run()")["violations"]
         told = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
         assert not told, f"{screen}: {json.dumps(told, indent=1)}"
+
+
+def test_the_page_is_laid_out_and_linted() -> None:
+    """100 columns, no function over 80 lines: tests/biome.json says what else."""
+    biome = TESTS / "node_modules" / ".bin" / "biome"
+    if not biome.exists():
+        pytest.skip("biome is not installed: npm install --prefix tests")
+    checked = subprocess.run(
+        [biome, "ci", "--error-on-warnings", "--colors=off", *SOURCES],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_types_of_the_page_are_right() -> None:

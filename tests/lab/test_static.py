@@ -76,7 +76,7 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
     assert lab("--export", site, "--pyodide", core) == 0
     assert "http.server" in capsys.readouterr().out
     names = {file.name for file in site.rglob("*") if file.is_file()}
-    assert {"index.html", "browser.mjs", "microgpt.zip", *PARTS} <= names
+    assert {"index.html", "python.mjs", "microgpt.zip", *PARTS} <= names
     assert {file.name for file in (site / "wasm").iterdir()} == {"kernel.mjs", "kernel.wasm"}
     assert "server.mjs" not in names
     page = (site / "index.html").read_text("utf-8")
@@ -255,7 +255,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
         page.add_init_script(OVERHEAR)
         page.route("**/recorded.json", lambda route: route.fulfill(body="[]"))
-        page.route("**/browser.mjs", hasty)
+        page.route("**/hosts/pyodide.mjs", hasty)
 
     with opened(browser, address, prepare) as page:
         page.locator(".name").first.wait_for(timeout=120_000)

@@ -13,25 +13,29 @@
  */
 
 /**
- * Who answers: a server (server.mjs) or Python in this browser (browser.mjs); index.html names one.
+ * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs); index.html names one.
  * @typedef {object} Host
  * @property {(name: string, question: object) => Promise<any>} ask
  * @property {Model["run"]} run
  * @property {Model["command"]} command
  */
 
-/** @typedef {{render: (context: {model: Model, el: HTMLElement}) => (void | (() => void))}} View */
+/**
+ * What a view is given: whom to ask, where to draw, and what to show at first, as an address writes it.
+ * @typedef {{model: Model, el: HTMLElement, params: Record<string, string>}} Context
+ * @typedef {{render: (context: Context) => (void | (() => void))}} View  render returns how to leave
+ */
 
 /** A screen waits for the host to say what it has, or it does not: then recorded answers do for a start.
  * @type {{id: string, title: string, waits?: boolean, load: () => Promise<{default: View}>}[]} */
 const SCREENS = [
-  { id: "play", title: "Play", load: () => import("./play.mjs") },
-  { id: "forward", title: "Forward", load: () => import("./forward.mjs") },
-  { id: "backward", title: "Backward", load: () => import("./backward.mjs") },
-  { id: "training", title: "Training", waits: true, load: () => import("./training.mjs") },
-  { id: "engines", title: "Engines", waits: true, load: () => import("./engines.mjs") },
-  { id: "console", title: "Console", waits: true, load: () => import("./console.mjs") },
-  { id: "edit", title: "Edit", load: () => import("./edit.mjs") },
+  { id: "play", title: "Play", load: () => import("./screens/play.mjs") },
+  { id: "forward", title: "Forward", load: () => import("./screens/forward.mjs") },
+  { id: "backward", title: "Backward", load: () => import("./screens/backward.mjs") },
+  { id: "training", title: "Training", waits: true, load: () => import("./screens/training.mjs") },
+  { id: "engines", title: "Engines", waits: true, load: () => import("./screens/engines.mjs") },
+  { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
+  { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
 ];
 
 /** Values that can be watched, and a host to ask. @param {Host} host @returns {Model} */
@@ -42,9 +46,18 @@ function create(host) {
   /** @param {string} name @param {object} question */
   const key = (name, question) => JSON.stringify([name, question]);
   /** @type {Promise<Map<string, any>>} what the first screens ask, answered beforehand */
-  const recorded = fetch("recorded.json").then((answer) => answer.json())
-    .then((rows) => new Map(rows.map((/** @type {[string, object, any]} */ [name, question, answer]) => [key(name, question), answer])),
-      () => new Map());
+  const recorded = fetch("recorded.json")
+    .then((answer) => answer.json())
+    .then(
+      (rows) =>
+        new Map(
+          rows.map((/** @type {[string, object, any]} */ [name, question, answer]) => [
+            key(name, question),
+            answer,
+          ]),
+        ),
+      () => new Map(),
+    );
   return {
     get: (name) => values.get(name),
     set(name, value) {
@@ -53,7 +66,8 @@ function create(host) {
     },
     on: (event, heard) => target.addEventListener(event, heard),
     off: (event, heard) => target.removeEventListener(event, heard),
-    ask: async (name, question = {}) => (await recorded).get(key(name, question)) ?? host.ask(name, question),
+    ask: async (name, question = {}) =>
+      (await recorded).get(key(name, question)) ?? host.ask(name, question),
     command: host.command,
     run: host.run,
   };
@@ -61,7 +75,6 @@ function create(host) {
 
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
 const model = create((await import(content)).connect());
-model.set("keyboard", window);
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 /** @type {(() => void) | void} */
@@ -73,9 +86,9 @@ async function show() {
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
-  model.set("params", Object.fromEntries(new URLSearchParams(query)));
+  const params = Object.fromEntries(new URLSearchParams(query));
   const [{ default: view }] = await Promise.all([screen.load(), screen.waits && host]);
-  if (shown !== screen.id) return;  // another was chosen meanwhile
+  if (shown !== screen.id) return; // another was chosen meanwhile
   leave?.();
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
@@ -86,7 +99,7 @@ async function show() {
   el.className = `view ${screen.id}`;
   main.replaceChildren(el);
   scrollTo(0, 0);
-  leave = view.render({ model, el });
+  leave = view.render({ model, el, params });
 }
 
 for (const [i, screen] of SCREENS.entries()) {
@@ -119,7 +132,11 @@ theme.addEventListener("click", () => {
 
 document.getElementById("picture")?.addEventListener("click", async (event) => {
   const { save } = await import("./picture.mjs");
-  await save(/** @type {HTMLElement} */ (main.firstElementChild), shown, event.shiftKey ? "svg" : "png");
+  await save(
+    /** @type {HTMLElement} */ (main.firstElementChild),
+    shown,
+    event.shiftKey ? "svg" : "png",
+  );
 });
 addEventListener("keydown", (event) => {
   const number = event.altKey && !event.ctrlKey && Number(event.code.replace("Digit", ""));
@@ -131,20 +148,28 @@ addEventListener("keydown", (event) => {
 // What goes wrong anywhere is said in one place, in one line.
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  if (event.reason?.name === "AbortError") return;  // whoever asked has left
+  if (event.reason?.name === "AbortError") return; // whoever asked has left
   const status = /** @type {HTMLElement} */ (document.getElementById("status"));
   status.textContent = event.reason?.message ?? String(event.reason);
   clearTimeout(Number(status.dataset.timer));
   status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
 });
 addEventListener("hashchange", show);
-// What a screen shows stands in the address, so that a link shows it again.
-model.on("change:params", () => {
-  const query = new URLSearchParams(model.get("params"));
-  if (shown && `${query}`) history.replaceState(null, "", `#${shown}?${query}`);
+// The address says what a screen shows, so that a link shows it again.
+main.addEventListener("params", (event) => {
+  const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
+  history.replaceState(null, "", `#${shown}?${query}`);
+});
+// A view listens to the keys pressed in it; those that nothing else on the page uses are its own too.
+addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  const view = main.firstElementChild;
+  if (!view || event.defaultPrevented || view.contains(target)) return;
+  if (event.key === " " && target.matches("a, button")) return;
+  if (!view.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
 });
 const host = model.ask("host").then((found) => model.set("host", found));
-host.catch(() => {});  // told below, once something is shown
+host.catch(() => {}); // told below, once something is shown
 try {
   model.set("described", await model.ask("model"));
   await show();

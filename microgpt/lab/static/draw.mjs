@@ -33,8 +33,11 @@ function fill(element, attributes, children) {
 /** Replace what an element holds. What is false, null or undefined is left out.
  * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
 export function put(element, ...children) {
-  element.replaceChildren(...children.filter((c) => c !== null && c !== undefined && c !== false)
-    .map((c) => (c instanceof Node ? c : String(c))));
+  element.replaceChildren(
+    ...children
+      .filter((c) => c !== null && c !== undefined && c !== false)
+      .map((c) => (c instanceof Node ? c : String(c))),
+  );
 }
 
 /** A number with a true minus, of as many digits as can be read at a glance.
@@ -74,23 +77,38 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
       "data-x": x,
       "data-gap": group > 0 && i > 0 && i % group === 0,
       "--v": Math.min(1, Math.abs(x) / most).toFixed(3),
-    }));
-  return h("span", {
-    class: `strip ${extra}`,
-    role: "img",
-    "aria-label": `${label}: ${numbers.map((x) => number(x, 2)).join(", ")}`,
-  }, ...cells);
+    }),
+  );
+  return h(
+    "span",
+    {
+      class: `strip ${extra}`,
+      role: "img",
+      "aria-label": `${label}: ${numbers.map((x) => number(x, 2)).join(", ")}`,
+    },
+    ...cells,
+  );
+}
+
+/** Say what a view shows now, as parameters that would show it again; the page puts them in its address.
+ * @param {HTMLElement} el @param {Record<string, string | number>} params */
+export function remember(el, params) {
+  el.dispatchEvent(new CustomEvent("params", { bubbles: true, detail: params }));
 }
 
 /** Call a function at most once a frame, with the latest arguments.
  * @template {any[]} A @param {(...args: A) => void} f @returns {(...args: A) => void} */
 export function once(f) {
-  let waiting = 0;
-  /** @type {A} */
-  let latest;
+  /** @type {A | null} */
+  let latest = null;
   return (...args) => {
+    if (!latest)
+      requestAnimationFrame(() => {
+        const now = /** @type {A} */ (latest);
+        latest = null;
+        f(...now);
+      });
     latest = args;
-    waiting ||= requestAnimationFrame(() => { waiting = 0; f(...latest); });
   };
 }
 
@@ -101,7 +119,7 @@ export function latest(ask, heard) {
   let next = null;
   let busy = false;
   /** @param {Q} question */
-  return async function (question) {
+  return async (question) => {
     next = { question };
     if (busy) return;
     busy = true;
@@ -124,22 +142,44 @@ export function latest(ask, heard) {
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
   const input = h("input", {
-    type: "range", min, max, step, value, "aria-label": label,
-    oninput: () => { output.textContent = show(Number(input.value)); turned(Number(input.value)); },
+    type: "range",
+    min,
+    max,
+    step,
+    value,
+    "aria-label": label,
+    oninput: () => {
+      output.textContent = show(Number(input.value));
+      turned(Number(input.value));
+    },
   });
-  const element = h("div", { class: "dial" }, h("span", { class: "dial-name" }, label), output, input,
-    hint && h("small", {}, hint));
-  return { element, set(/** @type {number} */ x) { input.value = x; output.textContent = show(x); } };
+  const element = h(
+    "div",
+    { class: "dial" },
+    h("span", { class: "dial-name" }, label),
+    output,
+    input,
+    hint && h("small", {}, hint),
+  );
+  return {
+    element,
+    set(/** @type {number} */ x) {
+      input.value = x;
+      output.textContent = show(x);
+    },
+  };
 }
 
-const WORDS = /(#.*$|"""[^]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
+const WORDS =
+  /(#.*$|"""[\s\S]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
 
 /** Python source as numbered lines, its words coloured a little. @param {string} source */
 export function code(source) {
   const list = h("ol", { class: "code" });
   let line = h("li", { "data-line": 1 });
   list.append(line);
-  let from = 0, count = 1;
+  let from = 0,
+    count = 1;
   /** @param {string} text @param {string} kind */
   const put = (text, kind) => {
     for (const [i, piece] of text.split("\n").entries()) {
@@ -153,7 +193,16 @@ export function code(source) {
   for (const match of source.trimEnd().matchAll(WORDS)) {
     put(source.slice(from, match.index), "");
     const text = match[0];
-    put(text, text.startsWith("#") || text.startsWith('"""') ? "comment" : /^f?"/.test(text) ? "string" : /^\d/.test(text) ? "" : "word");
+    put(
+      text,
+      text.startsWith("#") || text.startsWith('"""')
+        ? "comment"
+        : /^f?"/.test(text)
+          ? "string"
+          : /^\d/.test(text)
+            ? ""
+            : "word",
+    );
     from = match.index + text.length;
   }
   put(source.trimEnd().slice(from), "");
@@ -163,11 +212,14 @@ export function code(source) {
 /** Mark the line that runs, and those that called it, and bring it into sight.
  * @param {HTMLElement} list @param {number} line @param {Set<number>} calling */
 export function marked(list, line, calling = new Set()) {
-  for (const item of list.querySelectorAll(".now, .calling")) item.classList.remove("now", "calling");
+  for (const item of list.querySelectorAll(".now, .calling"))
+    item.classList.remove("now", "calling");
   for (const caller of calling) list.children[caller - 1]?.classList.add("calling");
   const item = /** @type {HTMLElement} */ (list.children[line - 1]);
   item.classList.add("now");
   const box = /** @type {HTMLElement} */ (list.parentElement);
-  const a = box.getBoundingClientRect(), b = item.getBoundingClientRect();
-  if (b.top < a.top + 60 || b.bottom > a.bottom - 60) box.scrollTop += b.top - a.top - a.height * 0.4;
+  const a = box.getBoundingClientRect(),
+    b = item.getBoundingClientRect();
+  if (b.top < a.top + 60 || b.bottom > a.bottom - 60)
+    box.scrollTop += b.top - a.top - a.height * 0.4;
 }

@@ -22,8 +22,11 @@
  * @property {(tokens: number, count: number, logits: number, probs: number, attention: number, residual: number, hidden: number) => void} inspect
  */
 
-const PARAMS = 0, ADAM_M = 1, ADAM_V = 2, GRADIENT = 3;  // parts of a model, as kernel.h numbers them
-const AT_A_TIME = 4096;  // names
+const PARAMS = 0,
+  ADAM_M = 1,
+  ADAM_V = 2,
+  GRADIENT = 3; // parts of a model, as kernel.h numbers them
+const AT_A_TIME = 4096; // names
 const FLOAT32_MAX = 3.4028234663852886e38;
 
 /** Compile kernel.wasm, from its bytes or from where it lies. One module serves any number of engines.
@@ -32,7 +35,10 @@ const FLOAT32_MAX = 3.4028234663852886e38;
 export async function compile(source) {
   if (typeof source !== "string" && !(source instanceof URL)) return WebAssembly.compile(source);
   const answer = await fetch(source);
-  if (!answer.ok) throw new Error(`${source} cannot be had (${answer.status}); is kernel.wasm where the page is?`);
+  if (!answer.ok)
+    throw new Error(
+      `${source} cannot be had (${answer.status}); is kernel.wasm where the page is?`,
+    );
   return WebAssembly.compile(await answer.arrayBuffer());
 }
 
@@ -44,7 +50,10 @@ export async function compile(source) {
 export function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, eps: 1e-8 }) {
   const { n_layer, n_embd, n_head, block_size, vocab_size } = config;
   for (const [name, size] of Object.entries({ n_layer, n_embd, n_head, block_size, vocab_size })) {
-    need(Number.isInteger(size) && size >= 1 && size < 2 ** 31, `${name} is ${size}; it must be a whole number, 1 or more`);
+    need(
+      Number.isInteger(size) && size >= 1 && size < 2 ** 31,
+      `${name} is ${size}; it must be a whole number, 1 or more`,
+    );
   }
   need(n_embd % n_head === 0, `n_embd is ${n_embd}; it must be a multiple of n_head, ${n_head}`);
   const { beta1, beta2, eps } = optimizer;
@@ -54,7 +63,8 @@ export function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, e
   need(eps > 0 && eps < Infinity, `eps is ${eps}; it must be more than 0`);
   const { exports } = new WebAssembly.Instance(module);
   const calls = /** @type {Calls} */ (/** @type {unknown} */ (exports));
-  const free = calls.create(n_layer, n_embd, n_head, block_size, vocab_size, beta1, beta2, eps) >>> 0;
+  const free =
+    calls.create(n_layer, n_embd, n_head, block_size, vocab_size, beta1, beta2, eps) >>> 0;
   need(free, "a model of this size does not fit the memory");
   return new Engine(calls, { n_layer, n_embd, n_head, block_size, vocab_size }, free);
 }
@@ -62,7 +72,7 @@ export function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, e
 /** A model that runs and trains; `create` makes it. What it cannot do is an Error, and changes nothing. */
 export class Engine {
   #calls;
-  #free;  // the address from where on memory is ours, to pass things in and out
+  #free; // the address from where on memory is ours, to pass things in and out
   #t = 0;
   #position = 0;
 
@@ -82,9 +92,15 @@ export class Engine {
     const zeros = new Float64Array(this.size);
     const parts = { params, m: m ?? zeros, v: v ?? zeros };
     for (const [name, numbers] of Object.entries(parts)) {
-      need(numbers?.length === this.size, `${name} holds ${numbers?.length} numbers; the model has ${this.size}`);
+      need(
+        numbers?.length === this.size,
+        `${name} holds ${numbers?.length} numbers; the model has ${this.size}`,
+      );
       for (let i = 0; i < numbers.length; i++) {
-        need(Math.abs(numbers[i]) <= FLOAT32_MAX, `${name}[${i}] is ${numbers[i]}; it must be a number within float32's`);
+        need(
+          Math.abs(numbers[i]) <= FLOAT32_MAX,
+          `${name}[${i}] is ${numbers[i]}; it must be a number within float32's`,
+        );
       }
     }
     need(Number.isInteger(t) && t >= 0, `t is ${t}; it must be a whole number, 0 or more`);
@@ -104,7 +120,10 @@ export class Engine {
   /** Take one step of Adam for each batch; return the losses before each (nats/token).
    * @param {Tokens[][]} batches @param {ArrayLike<number>} rates learning rates */
   train(batches, rates) {
-    need(batches.length === rates.length, `there are ${batches.length} batches and ${rates.length} rates; they must be as many`);
+    need(
+      batches.length === rates.length,
+      `there are ${batches.length} batches and ${rates.length} rates; they must be as many`,
+    );
     for (let i = 0; i < rates.length; i++) {
       this.#check(batches[i]);
       need(Number.isFinite(rates[i]), `rates[${i}] is ${rates[i]}; it must be a finite number`);
@@ -152,25 +171,53 @@ export class Engine {
   sample(first, count, seed, { temperature = 0.5, topK, topP = 1, prefix = [] } = {}) {
     const { block_size, vocab_size } = this.config;
     for (const [name, number] of Object.entries({ first, count })) {
-      need(Number.isSafeInteger(number) && number >= 0, `${name} is ${number}; it must be a whole number, 0 or more`);
+      need(
+        Number.isSafeInteger(number) && number >= 0,
+        `${name} is ${number}; it must be a whole number, 0 or more`,
+      );
     }
-    need(typeof seed === "bigint" || Number.isSafeInteger(seed), `seed is ${seed}; it must be a whole number`);
-    need(temperature >= 0 && temperature < Infinity, `temperature is ${temperature}; it must be 0 or more, and finite`);
-    need(topK === undefined || (Number.isInteger(topK) && topK >= 1), `top-k is ${topK}; it must be 1 or more`);
+    need(
+      typeof seed === "bigint" || Number.isSafeInteger(seed),
+      `seed is ${seed}; it must be a whole number`,
+    );
+    need(
+      temperature >= 0 && temperature < Infinity,
+      `temperature is ${temperature}; it must be 0 or more, and finite`,
+    );
+    need(
+      topK === undefined || (Number.isInteger(topK) && topK >= 1),
+      `top-k is ${topK}; it must be 1 or more`,
+    );
     need(topP > 0 && topP <= 1, `top-p is ${topP}; it must be more than 0 and at most 1`);
     for (let i = 0; i < prefix.length; i++) this.#checkToken(prefix[i]);
-    need(prefix.length <= block_size, `the prefix has ${prefix.length} tokens; the model can see ${block_size}`);
-    if (prefix.length === block_size) return Array.from({ length: count }, () => Array.from(prefix));
+    need(
+      prefix.length <= block_size,
+      `the prefix has ${prefix.length} tokens; the model can see ${block_size}`,
+    );
+    if (prefix.length === block_size)
+      return Array.from({ length: count }, () => Array.from(prefix));
 
-    this.reset();  // the cache is used
+    this.reset(); // the cache is used
     /** @type {number[][]} */
     const names = [];
     for (let done = 0; done < count; done += AT_A_TIME) {
-      const some = Math.min(count - done, AT_A_TIME), tokens = 4 * block_size, lengths = tokens + 4 * some * block_size;
+      const some = Math.min(count - done, AT_A_TIME),
+        tokens = 4 * block_size,
+        lengths = tokens + 4 * some * block_size;
       const ids = this.#integers(block_size + some * block_size + some);
       ids.set(prefix);
-      this.#calls.sample(BigInt(first + done), some, BigInt.asIntN(64, BigInt(seed)), temperature,
-        Math.min(topK ?? vocab_size, vocab_size), topP, this.#free, prefix.length, this.#free + tokens, this.#free + lengths);
+      this.#calls.sample(
+        BigInt(first + done),
+        some,
+        BigInt.asIntN(64, BigInt(seed)),
+        temperature,
+        Math.min(topK ?? vocab_size, vocab_size),
+        topP,
+        this.#free,
+        prefix.length,
+        this.#free + tokens,
+        this.#free + lengths,
+      );
       for (let i = 0; i < some; i++) {
         const from = (1 + i) * block_size;
         names.push(Array.from(ids.subarray(from, from + ids[lengths / 4 + i])));
@@ -185,30 +232,51 @@ export class Engine {
    *   logits and probs (T, vocab_size), attention (n_layer, n_head, T, T), residual (n_layer + 1, T, n_embd),
    *   hidden (n_layer, T, 4 n_embd) */
   inspect(tokens) {
-    const { n_layer, n_embd, n_head, block_size, vocab_size } = this.config, T = tokens.length;
-    need(T >= 1 && T <= block_size, `${T} tokens do not fit block_size ${block_size}; give 1 to ${block_size}`);
+    const { n_layer, n_embd, n_head, block_size, vocab_size } = this.config,
+      T = tokens.length;
+    need(
+      T >= 1 && T <= block_size,
+      `${T} tokens do not fit block_size ${block_size}; give 1 to ${block_size}`,
+    );
     for (let i = 0; i < T; i++) this.#checkToken(tokens[i]);
-    const sizes = [T * vocab_size, T * vocab_size, n_layer * n_head * T * T, (n_layer + 1) * T * n_embd, n_layer * T * 4 * n_embd];
+    const sizes = [
+      T * vocab_size,
+      T * vocab_size,
+      n_layer * n_head * T * T,
+      (n_layer + 1) * T * n_embd,
+      n_layer * T * 4 * n_embd,
+    ];
     const starts = sizes.map((_, i) => sizes.slice(0, i).reduce((a, b) => a + b, 0));
-    const total = starts[4] + sizes[4], all = this.#doubles(total + T);
+    const total = starts[4] + sizes[4],
+      all = this.#doubles(total + T);
     this.#integers(2 * total + T).set(tokens, 2 * total);
-    const at = /** @type {[number, number, number, number, number]} */ (starts.map((start) => this.#free + 8 * start));
+    const at = /** @type {[number, number, number, number, number]} */ (
+      starts.map((start) => this.#free + 8 * start)
+    );
     this.#calls.inspect(this.#free + 8 * total, T, ...at);
-    const [logits, probs, attention, residual, hidden] = sizes.map((size, i) => all.slice(starts[i], starts[i] + size));
+    const [logits, probs, attention, residual, hidden] = sizes.map((size, i) =>
+      all.slice(starts[i], starts[i] + size),
+    );
     return { logits, probs, attention, residual, hidden };
   }
 
   /** @param {number} token */
   #checkToken(token) {
     const last = this.config.vocab_size - 1;
-    need(Number.isInteger(token) && token >= 0 && token <= last, `token ${token} is not in the vocabulary: 0 to ${last}`);
+    need(
+      Number.isInteger(token) && token >= 0 && token <= last,
+      `token ${token} is not in the vocabulary: 0 to ${last}`,
+    );
   }
 
   /** @param {Tokens[]} batch */
   #check(batch) {
     need(batch.length > 0, "the batch is empty; it holds one document at least");
     for (const tokens of batch) {
-      need(tokens.length >= 2, `the document [${Array.from(tokens)}] has no next token to learn; BOS ends it`);
+      need(
+        tokens.length >= 2,
+        `the document [${Array.from(tokens)}] has no next token to learn; BOS ends it`,
+      );
       for (let i = 0; i < tokens.length; i++) this.#checkToken(tokens[i]);
     }
   }
@@ -221,7 +289,7 @@ export class Engine {
     let at = 3 * batch.length;
     batch.forEach((tokens, d) => {
       ids[3 * d] = this.#free + 4 * at;
-      ids[3 * d + 1] = 0;  // no weights: the mean
+      ids[3 * d + 1] = 0; // no weights: the mean
       ids[3 * d + 2] = lengths[d] - 1;
       for (let i = 0; i < lengths[d]; i++) ids[at++] = tokens[i];
     });
@@ -250,7 +318,10 @@ export class Engine {
 
   /** @param {number} bytes */
   #reach(bytes) {
-    need(this.#calls.reach(this.#free + bytes), "this does not fit the memory; give less at a time");
+    need(
+      this.#calls.reach(this.#free + bytes),
+      "this does not fit the memory; give less at a time",
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-; Numbers: multiply, divide, softmax, random. Both cartridges use these; engines/fixed.py defines
+; Numbers: multiply, divide, softmax, random. Both cartridges use these; integers/base.py defines
 ; what each must return, bit for bit.
 
         .include "snes.inc"

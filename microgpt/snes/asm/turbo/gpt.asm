@@ -1,4 +1,4 @@
-; The forward pass of the turbo cartridge: gpt() of gpt.py, in the arithmetic of fixed_turbo.py.
+; The forward pass of the turbo cartridge: gpt() of gpt.py, in the arithmetic of integers/turbo.py.
 
         .include "turbo/turbo.inc"
         .export logits, attention, residual, hidden, keys, values

@@ -1,9 +1,10 @@
 // The host of `microgpt lab`: a server on this machine, asked by POST; a run is a stream of events.
 
-/** @returns {import("./app.mjs").Host} */
+/** @returns {import("../app.mjs").Host} */
 export function connect() {
   const found = /[#&]token=([\w-]+)/.exec(location.hash);
-  if (found) {  // seen once, then kept out of sight, of history and of shared links
+  if (found) {
+    // seen once, then kept out of sight, of history and of shared links
     sessionStorage.setItem("token", found[1]);
     history.replaceState(null, "", location.pathname + location.hash.replace(found[0], ""));
   }
@@ -32,7 +33,7 @@ export function connect() {
       let rest = "";
       for (;;) {
         const { value, done } = await reader.read().catch((error) => {
-          if (signal.aborted) return { value: "", done: true };  // whoever asked has left
+          if (signal.aborted) return { value: "", done: true }; // whoever asked has left
           throw error;
         });
         if (done) return;

@@ -24,15 +24,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from microgpt.arrays import Array, State
 from microgpt.checkpoint import check_state
 from microgpt.config import GPTConfig
-from microgpt.dataset import load
-from microgpt.tokenizer import Tokenizer
-
-Integers = NDArray[np.int64]
+from microgpt.documents import Batch
+from microgpt.integers.base import Integers
 
 CONFIG = GPTConfig(n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27)
 LEVEL = 15  # the largest level of a weight: 5 bits hold -15 to 15
@@ -160,14 +157,13 @@ def quantize(state: State, shifts: Mapping[str, int]) -> Quantized:
     )
 
 
-def calibrate(config: GPTConfig, state: State) -> dict[str, int]:
-    """Return the shifts with which hardly a code is clamped on the names that ship with us.
+def calibrate(config: GPTConfig, state: State, documents: Batch) -> dict[str, int]:
+    """Return the shifts with which hardly a code is clamped on documents.
 
     The sums that become codes hardly depend on the shifts, so two or three looks settle them.
     """
-    tokenizer = Tokenizer("abcdefghijklmnopqrstuvwxyz")
-    names = sorted(load("world").documents[::40], key=len, reverse=True)
-    documents = [tokenizer.encode(name)[:-1][: config.block_size] for name in names]
+    read = (tokens[:-1][: config.block_size] for tokens in documents)
+    documents = sorted(read, key=len, reverse=True)
     shifts: dict[str, int] = dict.fromkeys(RANGES, 7)
     before: dict[str, int] = {}
     while shifts != before:
@@ -182,21 +178,20 @@ def calibrate(config: GPTConfig, state: State) -> dict[str, int]:
 
 
 class Turbo:
-    """The arithmetic of the turbo cartridge; an IntegerModel, as fixed.py describes it.
+    """The arithmetic of the turbo cartridge; an IntegerModel.
 
     Raises:
         ValueError: the sizes are not the cartridge's, or the state is not of these sizes.
     """
 
-    def __init__(
-        self, config: GPTConfig, state: State, shifts: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, config: GPTConfig, state: State, shifts: Mapping[str, int]) -> None:
+        """Round a state; `shifts` are those of `calibrate`."""
         check_state(config, state)
         if config != CONFIG:
             raise ValueError(f"turbo's arithmetic is made for {CONFIG}; this model is of {config}")
         self.config, self.saturations = config, 0
         self.peaks = dict.fromkeys(RANGES, 0)  # the largest sums that became codes
-        self.weights = quantize(state, shifts or calibrate(config, state))
+        self.weights = quantize(state, shifts)
         units = self.weights.units
         self.units: Mapping[str, Array] = {
             "logits": np.array(units["logits"]),

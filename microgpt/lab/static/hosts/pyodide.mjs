@@ -1,6 +1,6 @@
 // The host of an exported lab: Python in workers of this page's, nothing behind it but files.
 
-const LIMIT = 60;  // seconds that edited code may take
+const LIMIT = 60; // seconds that edited code may take
 
 /**
  * A worker with a Python of its own (python.mjs).
@@ -11,22 +11,26 @@ const LIMIT = 60;  // seconds that edited code may take
 function python() {
   const worker = new Worker(new URL("./python.mjs", import.meta.url), { type: "module" });
   /** @type {Python} */
-  const made = { worker, heard: () => {}, ready: new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => {
-      if (data.ready) resolve();
-      else if (data.failed) reject(new Error(data.failed));
-      else made.heard(data);
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new Error("Python could not be loaded; reload the page to try again"));
-    };
-  }) };
-  made.ready.catch(() => {});  // whoever waits for it is told
+  const made = {
+    worker,
+    heard: () => {},
+    ready: new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => {
+        if (data.ready) resolve();
+        else if (data.failed) reject(new Error(data.failed));
+        else made.heard(data);
+      };
+      worker.onerror = (event) => {
+        event.preventDefault();
+        reject(new Error("Python could not be loaded; reload the page to try again"));
+      };
+    }),
+  };
+  made.ready.catch(() => {}); // whoever waits for it is told
   return made;
 }
 
-/** @returns {import("./app.mjs").Host} */
+/** @returns {import("../app.mjs").Host} */
 export function connect() {
   const foot = document.createElement("p");
   foot.className = "waiting";
@@ -58,7 +62,10 @@ export function connect() {
     if (error) reject(new Error(error));
     else resolve(answer);
   };
-  const ready = said("Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is live.", answers.ready);
+  const ready = said(
+    "Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is live.",
+    answers.ready,
+  );
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -80,14 +87,19 @@ export function connect() {
       runs.get(run)?.worker.postMessage({ command: JSON.stringify(order) });
     },
     async run(kind, question, heard, signal) {
-      const mine = spare ?? python(), run = String(++begun);
+      const mine = spare ?? python(),
+        run = String(++begun);
       spare = null;
       runs.set(run, mine);
       let timer = 0;
       try {
         const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
-        await said("Each run has a Python of its own; it is on its way.", Promise.race([mine.ready, left]));
-        if (signal.aborted) {  // before it began: another run may have this Python
+        await said(
+          "Each run has a Python of its own; it is on its way.",
+          Promise.race([mine.ready, left]),
+        );
+        if (signal.aborted) {
+          // before it began: another run may have this Python
           spare ??= mine;
           return;
         }
@@ -101,7 +113,9 @@ export function connect() {
           };
           if (kind === "edit") {
             timer = setTimeout(() => {
-              heard({ error: `the edited code was stopped after ${LIMIT} s; does a loop never end?` });
+              heard({
+                error: `the edited code was stopped after ${LIMIT} s; does a loop never end?`,
+              });
               resolve(null);
             }, 1000 * LIMIT);
           }

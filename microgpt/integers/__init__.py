@@ -1,0 +1,1 @@
+"""The integer models: what the cartridges compute, exact, and how floats become integers."""
