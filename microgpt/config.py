@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,8 +13,8 @@ def whole(name: str, value: Any, least: int) -> int:
     Raises:
         ValueError: it is something else, or less than `least`.
     """
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
-        return operator.index(value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
+        return int(value)
     raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
 
 

@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 from microgpt import dataset, engines
+from microgpt.arrays import State
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig, number, whole
 from microgpt.documents import Document
-from microgpt.engines.base import State, TrainableEngine, initial_state
+from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.feed import Feed, Pretraining
 from microgpt.model import Model
 
