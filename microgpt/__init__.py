@@ -41,7 +41,7 @@ def show(trace: "Trace", screen: Literal["forward", "backward"] = "forward") -> 
     """Show a trace of xray.record in a notebook, as the lab does: its way forward, or backward.
 
     Raises:
-        ImportError: anywidget is not installed: pip install 'microgpt[notebook]'.
+        ImportError: anywidget is not installed: pip install 'microgpt-lab[notebook]'.
     """
     from microgpt.lab.notebook import show  # a server's libraries come with it
 
