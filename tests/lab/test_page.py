@@ -305,8 +305,6 @@ def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
 
 
 def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, model: Model) -> None:
-    from microgpt.training import Run, Settings
-
     page = show("training?steps=40&seed=44")
     expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
     play = page.get_by_role("button", name="Play with this model")
@@ -314,10 +312,7 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
     page.locator(".transport .strong").click()
     play.click()  # when it has learned
     expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
-    run = Run(dataset.load("world"), Settings(steps=40, seed=44, val=0.05))
-    for _ in run.advance():
-        pass
-    own = Model(run.checkpoint().model())
+    own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
     expect(page.locator(".names .name")).to_have_count(12)
     for _ in range(2):  # after a reload too
         logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
