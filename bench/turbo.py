@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from microgpt import cartridge, dataset, training
+from microgpt import cartridge, training
 from microgpt.arrays import State
+from microgpt.feed import Pretraining
 from microgpt.integers.base import loss
 from microgpt.integers.turbo import CONFIG
 from microgpt.snes import rom, tables, turbo
@@ -46,16 +47,15 @@ NAME = [26, *Tokenizer(rom.VOCABULARY).ids("maximilianalexa")]  # as long as a b
 def quality() -> tuple[State, dict[str, Any]]:
     """Train both twins; return the rounded one, and the losses of both."""
     aware = cartridge.start("turbo")
-    twin = training.Run(aware.dataset, aware.settings, {"block_size": 16})
+    again = Pretraining(aware.feed.dataset, aware.feed.batch_size, aware.feed.fraction)
+    twin = training.Run(again, aware.settings, sizes={"block_size": 16})
     for run in (aware, twin):
         for _ in run.advance():
             pass
     state = aware.checkpoint().model().state
     model = rom.calibrated(aware.config, state)
-    parts = dataset.split(aware.dataset.documents, aware.settings.val)
-    losses: dict[str, Any] = {"data": aware.dataset.name, "steps": aware.settings.steps}
-    for name, documents in (("val", parts.val), ("test", parts.test)):
-        encoded = [aware.tokenizer.encode(document) for document in documents]
+    losses: dict[str, Any] = {"data": aware.feed.dataset.name, "steps": aware.settings.steps}
+    for name, encoded in (("val", aware.feed.val), ("test", aware.feed.test)):
         losses[name] = {
             "documents": len(encoded),
             "float_twin": twin.engine.loss(encoded),

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from microgpt import dataset, engines, files, training
+from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.documents import Document
+from microgpt.feed import Pretraining
 from microgpt.integers import base as integers
 from microgpt.integers import turbo
 from microgpt.integers.base import Choice, IntegerModel, Integers
@@ -18,7 +19,7 @@ from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
 from microgpt.snes.emulator import BUTTONS, png
 from microgpt.snes.rom import VOCABULARY
-from microgpt.tokenizer import Tokenizer
+from microgpt.training import Quantization, Run, Settings
 
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
 WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
@@ -34,12 +35,17 @@ class Recipe:
     steps: int
     batch: int
     lr: float
-    rounded_after: float = 1.0  # share of the steps before the weights are rounded
+    quantization: Quantization | None = None
 
 
 RECIPES = {
     "classic": Recipe(steps=500, batch=32, lr=0.02),
-    "turbo": Recipe(steps=8000, batch=128, lr=0.01, rounded_after=0.3),
+    "turbo": Recipe(
+        steps=8000,
+        batch=128,
+        lr=0.01,
+        quantization=partial(QuantizationAware, rounding=turbo.rounding, start=2400),
+    ),
 }
 
 
@@ -103,19 +109,19 @@ class Report:
         ]
 
 
-def start(name: str) -> training.Run:
+def start(name: str) -> Run[Pretraining]:
     """Return the run that trains a cartridge's model, on the names at hand, a share held out.
 
     Raises:
         ValueError: there is no such cartridge.
     """
-    recipe, size = RECIPES[rom.spec(name).name], rom.spec(name).block_size
-    settings = training.Settings(recipe.steps, recipe.batch, recipe.lr, val=HELD_OUT)
-    run = training.Run(dataset.default(), settings, {"block_size": size})
-    if recipe.rounded_after < 1:
-        start = int(recipe.rounded_after * recipe.steps)
-        run.engine = QuantizationAware(run.engine, turbo.rounding, start)
-    return run
+    size, recipe = rom.spec(name).block_size, RECIPES[name]
+    return Run(
+        Pretraining(dataset.default(), recipe.batch, HELD_OUT),
+        Settings(recipe.steps, recipe.lr),
+        sizes={"block_size": size},
+        quantization=recipe.quantization,
+    )
 
 
 def build(name: str, checkpoint: Checkpoint, title: str | None = None) -> Built:
@@ -285,16 +291,13 @@ def _loss(
 
 def documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
     """Return the documents to measure a model on, and whether the model's run held them out."""
-    record = checkpoint.training
     try:
-        data = dataset.load(record["data"]["name"])
-        fraction = float(record["settings"]["val"])
-        held_out = data.sha256 == record["data"]["sha256"] and fraction > 0
-    except (KeyError, TypeError, ValueError, OSError):
-        data, fraction, held_out = dataset.default(), 0.0, False
-    encode = Tokenizer(VOCABULARY).encode
-    parts = dataset.split(data.documents, fraction if held_out else HELD_OUT)
-    return [encode(document) for document in parts.test], held_out
+        feed = Pretraining.of(checkpoint)
+    except (OSError, ValueError):
+        feed = None
+    if feed and feed.test:
+        return [*feed.test], True
+    return [*Pretraining(dataset.default(), val=HELD_OUT, vocabulary=VOCABULARY).test], False
 
 
 def _letter(token: int) -> str:

@@ -1,15 +1,19 @@
 """The house: which room may lean on which, and what its documents promise."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "microgpt"
+TEXTS = {".py", ".md", ".toml", ".mjs", ".html", ".ipynb", ".sh", ".json", ".txt", ""}
 
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
@@ -18,7 +22,7 @@ LAYERS = [
     "integers",
     "native snes",
     "engines",
-    "sampling model training quantization cartridge xray probe",
+    "sampling model feed training quantization cartridge xray probe",
     "lab",
     "cli __main__",
 ]
@@ -99,3 +103,26 @@ def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
     )
     shown = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert shown == made.stdout, "run `make docs`"
+
+
+INSTALL = re.compile(r"""pip3? install [^\n`]*(?<![\w./-])microgpt(?![\w/-])|microgpt\[""")
+
+
+def test_no_text_installs_the_package_of_a_stranger() -> None:
+    """On the package index, microgpt is not ours: microgpt-lab is."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).suffix in TEXTS:
+            found = INSTALL.search((ROOT / name).read_text("utf-8"))
+            assert not found or name == "tests/test_house.py", f"{name}: {found}"
+
+
+def test_no_requirement_is_the_package_of_a_stranger() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == "microgpt-lab"
+    extras = project["optional-dependencies"].values()
+    for requirement in [*project["dependencies"], *chain(*extras)]:
+        wanted = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
+        assert wanted != "microgpt", requirement

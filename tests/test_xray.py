@@ -386,8 +386,8 @@ def test_a_source_that_cannot_be_loaded(source: str, message: str) -> None:
 
 def test_parameters_of_an_edited_init_are_drawn() -> None:
     source = edited(
-        "    return params\n\ndef flat",
-        '    params["bias"] = matrix(1, n)\n    return params\n\ndef flat',
+        "    return {name: [[Value",
+        '    shapes["bias"] = (1, n)\n    return {name: [[Value',
     ).replace('linear(x, params["lm_head"])', 'linear(x, params["lm_head"] + params["bias"])')
     trace = xray.record_source(source, "emma", model(GPTConfig()))
     assert ("bias", [1, 16], 4192) in trace.params

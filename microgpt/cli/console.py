@@ -25,10 +25,9 @@ def rom(model: str | None, name: str, out: str) -> int:
         trained = checkpoint.Checkpoint.load(model).model()
     else:
         run = cartridge.start(name)
-        settings = run.settings
         print(
-            f"training first: {settings.steps:,} steps of {settings.batch} documents "
-            f"({run.dataset.name}), engine {run.engine_name}"
+            f"training first: {run.settings.steps:,} steps of {run.feed.batch_size} documents "
+            f"({run.feed.dataset.name}), engine {run.engine_name}"
         )
         if not advance(run, None, lambda progress: None, False):
             return 130

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -19,7 +20,7 @@ SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
 Observer = Callable[[training.Progress], None]
 
 
-def advance(run: training.Run, out: str | None, write: Observer, keep_best: bool) -> bool:
+def advance(run: training.Run[Any], out: str | None, write: Observer, keep_best: bool) -> bool:
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
     saved = began = time.monotonic()
     first = run.step
@@ -38,7 +39,7 @@ def advance(run: training.Run, out: str | None, write: Observer, keep_best: bool
 
 
 @contextmanager
-def log(path: str | None, run: training.Run) -> Iterator[Observer]:
+def log(path: str | None, run: training.Run[Any]) -> Iterator[Observer]:
     """Give a function that writes a progress as JSON lines, going on where the run stands."""
     if path is None:
         yield lambda progress: None
@@ -80,7 +81,7 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _display(run: training.Run) -> Iterator[Callable[[training.Progress, float], None]]:
+def _display(run: training.Run[Any]) -> Iterator[Callable[[training.Progress, float], None]]:
     """Give a function that shows a progress and its speed: live, or by a line now and then."""
     console, total = Console(stderr=True), run.settings.steps
     smooth, val = 0.0, ""
