@@ -6,6 +6,7 @@ that are kept unrounded until they round another way: the straight-through estim
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,15 @@ class QuantizationAware:
         began = {BEGAN + name: array.copy() for name, array in self._began.items()}
         kept = {KEPT + name: array.copy() for name, array in self._kept.items()}
         return self.engine.state() | began | kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: all but the rounding, a function that it makes itself."""
+        return {name: value for name, value in vars(self).items() if name != "_round"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._began:
+            self._round = self._rounding(self._began)
 
     def train(
         self,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from microgpt import cartridge, cli
+from microgpt import cartridge, cli, dataset
 from microgpt.cartridge import Press
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
+from microgpt.feed import Pretraining
 from microgpt.integers.base import generate
 from microgpt.integers.turbo import calibrate
 from microgpt.snes import rom, tables
@@ -26,14 +27,8 @@ built = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def model() -> Checkpoint:
     """Return a model of the classic cartridge's sizes, held-out names of the built-in list."""
     state = {n: 4 * a for n, a in initial_state(SIZES, random.Random(3)).items()}
-    record = {"data": {"name": "world", "sha256": world_sha256()}, "settings": {"val": 0.3}}
-    return Checkpoint(SIZES, LETTERS, state, record)
-
-
-def world_sha256() -> str:
-    from microgpt import dataset
-
-    return dataset.load("world").sha256
+    feed = Pretraining(dataset.load("world"), val=0.3)
+    return Checkpoint(SIZES, LETTERS, state, {"feed": feed.record()})
 
 
 def run(*arguments: object) -> int:
