@@ -20,11 +20,14 @@ rom: $(BIN)/.ready-to-build  ## make both Super Nintendo cartridges: classic.sfc
 	$(BIN)/microgpt rom --cartridge classic --out classic.sfc
 	$(BIN)/microgpt rom --cartridge turbo --out turbo.sfc
 
-test: $(BIN)/.ready-to-test  ## run everything that is checked (TORCH=1, SNES9X=1: also against these)
+test: $(BIN)/.ready-to-test  ## check everything (TORCH=1, SNES9X=1: also against these)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadscope
+
+test-all: test  ## the same, and what takes minutes
+	$(BIN)/python -m pytest --numprocesses logical -m slow
 
 bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 	$(BIN)/python -m bench.heart
@@ -78,4 +81,4 @@ $(BIN)/.ready-to-build: $(BIN)/python pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[console]'
 	@touch $@ $(BIN)/.ready
 
-.PHONY: help names rom test bench docs wasm clean
+.PHONY: help names rom test test-all bench docs wasm clean

@@ -12,15 +12,15 @@ with that phase done twice, which changes no result; what a token then takes lon
 import argparse
 import json
 import random
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from microgpt import cartridge, dataset, training
+from microgpt import cartridge, training
 from microgpt.arrays import State
+from microgpt.feed import Pretraining
 from microgpt.integers.base import loss
 from microgpt.integers.turbo import CONFIG
 from microgpt.snes import rom, tables, turbo
@@ -47,16 +47,15 @@ NAME = [26, *Tokenizer(rom.VOCABULARY).ids("maximilianalexa")]  # as long as a b
 def quality() -> tuple[State, dict[str, Any]]:
     """Train both twins; return the rounded one, and the losses of both."""
     aware = cartridge.start("turbo")
-    twin = training.Run(aware.dataset, aware.settings, {"block_size": 16})
+    again = Pretraining(aware.feed.dataset, aware.feed.batch_size, aware.feed.fraction)
+    twin = training.Run(again, aware.settings, sizes={"block_size": 16})
     for run in (aware, twin):
         for _ in run.advance():
             pass
     state = aware.checkpoint().model().state
     model = rom.calibrated(aware.config, state)
-    parts = dataset.split(aware.dataset.documents, aware.settings.val)
-    losses: dict[str, Any] = {"data": aware.dataset.name, "steps": aware.settings.steps}
-    for name, documents in (("val", parts.val), ("test", parts.test)):
-        encoded = [aware.tokenizer.encode(document) for document in documents]
+    losses: dict[str, Any] = {"data": aware.feed.dataset.name, "steps": aware.settings.steps}
+    for name, encoded in (("val", aware.feed.val), ("test", aware.feed.test)):
         losses[name] = {
             "documents": len(encoded),
             "float_twin": twin.engine.loss(encoded),
@@ -72,17 +71,14 @@ def build(files: Mapping[str, bytes], line: str = "") -> rom.Rom:
     if line:
         whole = next(text for text in source.splitlines(True) if text.strip().startswith(line))
         source = source.replace(whole, whole + whole, 1)
-    plain = replace(rom.CARTRIDGES["turbo"], sources=rom.GAME)
-    given = {**tables.files(), **files, "gpt.asm": source.encode()}
-    with tempfile.TemporaryDirectory() as folder:
-        return rom._build("turbo", plain, given, Path(folder))
+    plain = replace(rom.spec("turbo"), sources=rom.GAME)
+    return rom.assemble(plain, {**files, "gpt.asm": source.encode()})
 
 
 def times(made: rom.Rom, tokens: list[int], routines: list[str]) -> list[list[int]]:
     """Return the clocks of each routine at each position of a document, nobody watching."""
     with Console(made.data) as console:
         console.ask(HALT)
-        console.write(console.at["watched"], 0)
         taken = []
         for position, token in enumerate(tokens):
             console.write(made.labels["position"], position)

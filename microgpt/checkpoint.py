@@ -1,18 +1,20 @@
 """A model, or a run in the middle, in one safetensors file.
 
-The tensors bear the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
+The tensors have the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
 is `format` ("microgpt 1") and, as JSON, `config`, `vocabulary` and `training`, the run's record. A
-model is a checkpoint without `adam.*`. Files are written beside their place, then renamed into it.
+model is a checkpoint without `adam.*`. The vocabulary is a string of characters; a tokenizer of
+another kind takes its place as an object whose `type` names the kind.
 """
 
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from microgpt import files
 from microgpt.arrays import BROWSER, State, finite, shape
 from microgpt.config import GPTConfig
+from microgpt.tokenizer import shorten
 
 if not BROWSER:  # there, models come as JSON
     import numpy as np
@@ -44,8 +46,8 @@ class Checkpoint:
         check_state(self.config, self.state)
 
     def model(self) -> "Checkpoint":
-        """Return the model alone, without the optimizer's state."""
-        state = {name: a for name, a in self.state.items() if not name.startswith("adam.")}
+        """Return the model alone, without the state of its training."""
+        state = {name: self.state[name] for name, _ in self.config.shapes()}
         return Checkpoint(self.config, self.vocabulary, state, self.training)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -61,7 +63,7 @@ class Checkpoint:
             "training": json.dumps(self.training),
         }
         tensors = {name: np.asarray(array, order="C") for name, array in self.state.items()}
-        write(path, to_safetensors(tensors, metadata))
+        files.write(path, to_safetensors(tensors, metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -89,8 +91,15 @@ class Checkpoint:
                 json.loads(metadata["vocabulary"]),
                 json.loads(metadata["training"]),
             )
+            if isinstance(vocabulary, dict) and "type" in vocabulary:
+                raise ValueError(
+                    f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
+                    "version does not know; it knows characters"
+                )
             if not isinstance(vocabulary, str) or not isinstance(training, dict):
-                raise ValueError("its vocabulary is no text, or its training record no object")
+                raise ValueError(
+                    "the vocabulary must be a string and the training record a JSON object"
+                )
             return cls(GPTConfig(**config), vocabulary, state, training)
         except (
             OSError,
@@ -112,6 +121,9 @@ def check_state(config: GPTConfig, state: State) -> None:
     if any(name.startswith("adam.") for name in state):
         shapes |= {f"adam.{which}.{name}": s for which in "mv" for name, s in config.shapes()}
         shapes["adam.t"] = ()
+    for prefix in ("unrounded.", "rounding."):  # what QuantizationAware adds
+        if any(name.startswith(prefix) for name in state):
+            shapes |= {prefix + name: s for name, s in config.shapes()}
     if unlike := sorted(shapes.keys() ^ state.keys()):
         raise ValueError(f"tensor {unlike[0]} is missing or does not belong there")
     for name, array in state.items():
@@ -121,24 +133,3 @@ def check_state(config: GPTConfig, state: State) -> None:
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
         if name.startswith(("adam.v.", "adam.t")) and not finite(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically: whoever looks finds the old content or the new, never a part.
-
-    Raises:
-        OSError: it cannot be written; the old content is untouched, nothing is left beside it.
-    """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk does not say whose; and nobody knows `beside`
-        raise

@@ -1,8 +1,32 @@
 """The sizes of a model (GPTConfig) and the settings of its optimizer (Adam)."""
 
 import math
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number of any type (int, np.int64, ...) as an int.
+
+    Raises:
+        ValueError: it is something else, or less than `least`.
+    """
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least:
+        return int(value)
+    raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+
+
+def number(name: str, value: Any) -> float:
+    """Return a real number of any type (int, float, np.float32, ...) as a float.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError(f"{name} is {value!r}; it must be a number")
 
 
 @dataclass(frozen=True)
@@ -21,9 +45,8 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            size = getattr(self, field.name)
-            if type(size) is not int or size < 1:
-                raise ValueError(f"{field.name} is {size!r}; it must be a whole number, 1 or more")
+            size = whole(field.name, getattr(self, field.name), least=1)
+            object.__setattr__(self, field.name, size)
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} cannot be shared among {self.n_head} heads; "
@@ -66,6 +89,8 @@ class Adam:
     eps: float = 1e-8  # keeps the division finite where gradients are zero
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, number(field.name, getattr(self, field.name)))
         for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{name} is {beta!r}; it must be at least 0 and less than 1")

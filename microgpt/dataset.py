@@ -1,24 +1,54 @@
 """Where documents come from: the published names, the names that ship with us, or your own file."""
 
+import gzip
 import hashlib
+import json
 import os
+import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
+from microgpt import files
 from microgpt.gpt import PUBLISHED
+from microgpt.tokenizer import describe, shorten
 
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # of the published list
 WORLD = Path(__file__).parent / "data" / "names.txt"
+TIMEOUT = 5  # seconds without an answer, after which the published names cannot be fetched
+GZIP = b"\x1f\x8b"  # how a file of gzip begins
+PACKED = {  # how files begin that have to be unpacked first
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zXZ": "compressed by xz",
+    b"BZh": "compressed by bzip2",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PAR1": "a Parquet file",
+}
+BREAKS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # end a line for some programs, but not here
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Documents, and what is needed to find and recognise them again."""
 
-    name: str  # "names", "world", or the path of a file
+    name: str  # "names", "world", the path of a file, "-" (standard input), or "(a list)"
     documents: tuple[str, ...]  # in file order, duplicates kept
     sha256: str  # of the file
+
+    def odd_break(self) -> str | None:
+        """Return a line about the first character that only seems to end a line; None without."""
+        for document in self.documents:
+            for character in document:
+                if character in BREAKS:
+                    return (
+                        f"{self.name}: the document {shorten(document)} contains "
+                        f"{describe(character)}, which does not end a line here; "
+                        "it is learned like a letter"
+                    )
+        return None
 
 
 @dataclass(frozen=True)
@@ -31,15 +61,21 @@ class Split:
 
 
 def load(name: str) -> Dataset:
-    """Return the documents of "names" (published), "world" (built in) or a file of one a line.
+    """Return the documents of "names" (published), "world" (built in), "-" (stdin) or a file.
 
     Raises:
         OSError: the file cannot be read, or the published list cannot be fetched.
         ValueError: the file is not text, holds no documents, or is not the published list.
     """
     if name == "names":
-        return _read(name, published())
-    return _read(name, WORLD if name == "world" else Path(name))
+        return parse(name, published().read_bytes())
+    if name == "world":
+        return parse(name, WORLD.read_bytes())
+    if name == "-":
+        return parse(name, sys.stdin.buffer.read() if sys.stdin else b"")
+    if "://" in name:
+        raise ValueError(f"{name} is an address; download it first, and give the file")
+    return parse(name, Path(name).read_bytes())
 
 
 def default() -> Dataset:
@@ -50,16 +86,55 @@ def default() -> Dataset:
         return load("world")
 
 
+def parse(name: str, data: bytes) -> Dataset:
+    """Return the documents in a file's bytes: one a line, or JSON Lines; either may be in gzip.
+
+    CR, LF and CRLF end a line.
+
+    Raises:
+        ValueError: they are not text, hold no documents, or a line of JSON Lines holds no text.
+    """
+    lines = _text(name, data).split("\n")
+    kind = Path(name.removesuffix(".gz")).suffix.lower()
+    if kind == ".json":
+        raise ValueError(
+            f'{name} is JSON; give JSON Lines (.jsonl), {{"text": "..."}} on each line'
+        )
+    if kind == ".jsonl":
+        lines = [_json_line(name, i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    documents = tuple(line.strip() for line in lines if line.strip())
+    if not documents:
+        raise ValueError(f"{name} holds no documents; give one a line")
+    return Dataset(name, documents, _sha256(data))
+
+
+def of(documents: Sequence[str]) -> Dataset:
+    """Return a dataset of documents that come from no file.
+
+    Raises:
+        TypeError: one is not a string.
+        ValueError: there are none, or one is empty.
+    """
+    for i, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise TypeError(f"document {i} is {document!r}; a document is a string")
+        if not document:
+            raise ValueError(f"document {i} is empty; leave it out")
+    if not documents:
+        raise ValueError("there are no documents; give a list of strings")
+    return Dataset("(a list)", tuple(documents), _sha256(json.dumps([*documents]).encode()))
+
+
 def published() -> Path:
     """Return the file of the published names: MICROGPT_NAMES, else the cache, else fetched to it.
 
     Raises:
-        OSError: it is not there and cannot be fetched within 5 s.
+        OSError: it is not there and cannot be fetched within TIMEOUT.
         ValueError: MICROGPT_NAMES names a file that is another, or cannot be read.
     """
     if given := os.environ.get("MICROGPT_NAMES"):
         try:
-            found = hashlib.sha256(Path(given).read_bytes()).hexdigest()
+            found = _sha256(Path(given).read_bytes())
         except OSError as error:
             raise ValueError(f"MICROGPT_NAMES names {given}: {error.strerror}") from None
         if found != SHA256:
@@ -68,23 +143,18 @@ def published() -> Path:
                 f"its sha256 is {found}, not {SHA256}"
             )
         return Path(given)
-    import pooch  # here, for it is slow to import and seldom needed
+    import platformdirs  # here: a browser's Python has none
 
-    pooch.get_logger().setLevel("ERROR")
+    cached = platformdirs.user_cache_path("microgpt") / "names.txt"
     try:
-        path = pooch.retrieve(
-            PUBLISHED,
-            known_hash=f"sha256:{SHA256}",
-            fname="names.txt",
-            path=pooch.os_cache("microgpt"),
-            downloader=pooch.HTTPDownloader(timeout=5),
-        )
-    except (OSError, ValueError) as error:
+        if not cached.exists() or _sha256(cached.read_bytes()) != SHA256:
+            _fetch(cached)
+    except (OSError, HTTPException) as error:
         raise OSError(
             f"the published names cannot be fetched ({type(error).__name__}); use --data world, or "
             "set MICROGPT_NAMES to a copy of the list"
         ) from None
-    return Path(path)
+    return cached
 
 
 def split(documents: Sequence[str], fraction: float) -> Split:
@@ -110,15 +180,46 @@ def split(documents: Sequence[str], fraction: float) -> Split:
     return parts
 
 
-def _read(name: str, path: Path) -> Dataset:
-    data = path.read_bytes()
+def _fetch(cached: Path) -> None:
+    with urlopen(PUBLISHED, timeout=TIMEOUT) as answer:
+        data = answer.read()
+    if _sha256(data) != SHA256:
+        raise OSError("what came is another list")
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    files.write(cached, data)
+
+
+def _text(name: str, data: bytes) -> str:
+    """Return the text in a file's bytes, every line of it ended by LF."""
+    if data.startswith(GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{name} cannot be unpacked: {error}; give the whole file") from None
+    for start, what in PACKED.items():
+        if data.startswith(start):
+            raise ValueError(f"{name} is {what}; unpack it, and give one document a line")
     try:
-        lines = data.decode("utf-8-sig").split("\n")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start}); give one document a line"
+            f"{name} is not UTF-8 text (byte {error.start}); give one document a line"
         ) from None
-    documents = tuple(line.strip() for line in lines if line.strip())
-    if not documents:
-        raise ValueError(f"{path} holds no documents; give one a line")
-    return Dataset(name, documents, hashlib.sha256(data).hexdigest())
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _json_line(name: str, number: int, line: str) -> str:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    text = value.get("text") if isinstance(value, dict) else value
+    if not isinstance(text, str):
+        raise ValueError(
+            f'{name}, line {number}: {shorten(line)} holds no text; give {{"text": "..."}}'
+        )
+    return text
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -64,3 +64,18 @@ def check_training(
         raise ValueError("learning_rates must be finite numbers")
     for i, batch in enumerate(batches):
         check_batch(config, batch, weights[i] if weights is not None else None)
+
+
+def surprises(logits: Sequence[Sequence[float]], tokens: Document) -> list[float]:
+    """Return -log p of each token of a document but the first (nats), finite however unlikely.
+
+    Args:
+        logits: (T, vocab_size), those after each token but the last.
+        tokens: the document, (T + 1,).
+    """
+    return [_surprise(row, token) for row, token in zip(logits, tokens[1:], strict=True)]
+
+
+def _surprise(logits: Sequence[float], token: int) -> float:
+    largest = max(logits)
+    return math.log(sum(math.exp(z - largest) for z in logits)) + largest - logits[token]

@@ -6,6 +6,7 @@ that are kept unrounded until they round another way: the straight-through estim
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import TrainableEngine
 
 Rounding = Callable[[State], dict[str, Array]]
+KEPT, BEGAN = "unrounded.", "rounding."  # before names: the weights kept, and those it began with
 
 
 class QuantizationAware:
@@ -26,17 +28,37 @@ class QuantizationAware:
         self.engine, self.config = engine, engine.config
         self._rounding, self._start = rounding, start
         self._names = [name for name, _ in self.config.shapes()]
+        self._began: dict[str, Array]  # the weights when rounding began; none before
+        self._kept: dict[str, Array]  # the unrounded weights as they are now ...
+        self._rounded: dict[str, Array]  # ... and the rounded, as the engine holds them
+        self._round: Rounding
         self.load(engine.state())
 
     def load(self, state: State) -> None:
-        self.engine.load(state)
+        self.engine.load({k: a for k, a in state.items() if not k.startswith((KEPT, BEGAN))})
         self._t = int(state.get("adam.t", np.array(0.0)))
-        self._round: Rounding | None = None
-        self._kept: dict[str, Array] = {}  # the unrounded weights, once rounding has begun ...
-        self._rounded: dict[str, Array] = {}  # ... and the rounded, as the engine holds them
+        self._began, self._kept = (
+            {name: state[which + name].copy() for name in self._names if which + name in state}
+            for which in (BEGAN, KEPT)
+        )
+        if self._began:
+            self._round = self._rounding(self._began)
+            self._rounded = self._held(self.engine.state())
 
     def state(self) -> dict[str, Array]:
-        return self.engine.state()
+        """Return the engine's state, and what rounding goes on from once it has begun."""
+        began = {BEGAN + name: array.copy() for name, array in self._began.items()}
+        kept = {KEPT + name: array.copy() for name, array in self._kept.items()}
+        return self.engine.state() | began | kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: all but the rounding, a function that it makes itself."""
+        return {name: value for name, value in vars(self).items() if name != "_round"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._began:
+            self._round = self._rounding(self._began)
 
     def train(
         self,
@@ -51,7 +73,7 @@ class QuantizationAware:
             first = weights[:free] if weights else None
             losses += self.engine.train(batches[:free], learning_rates[:free], first)
         for i in range(free, len(batches)):
-            if self._round is None:
+            if not self._began:
                 self._begin()
             one = weights[i : i + 1] if weights else None
             losses += self.engine.train(batches[i : i + 1], learning_rates[i : i + 1], one)
@@ -78,12 +100,14 @@ class QuantizationAware:
 
     def _begin(self) -> None:
         state = self.engine.state()
-        self._kept = {name: state[name].astype(float) for name in self._names}
-        self._round = self._rounding(self._kept)
+        self._began, self._kept = self._held(state), self._held(state)
+        self._round = self._rounding(self._began)
         self._run_rounded(state)
 
     def _run_rounded(self, state: State) -> None:
-        assert self._round is not None
         self.engine.load({**state, **self._round(self._kept)})
-        now = self.engine.state()  # as the engine holds it, in its own precision
-        self._rounded = {name: now[name].astype(float) for name in self._names}
+        self._rounded = self._held(self.engine.state())
+
+    def _held(self, state: State) -> dict[str, Array]:
+        """Return the parameters as the engine holds them, in float64."""
+        return {name: state[name].astype(float) for name in self._names}

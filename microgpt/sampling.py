@@ -3,13 +3,13 @@
 import math
 import random
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
 from microgpt import gpt
-from microgpt.config import GPTConfig
+from microgpt.config import GPTConfig, number, whole
 from microgpt.engines.base import BulkEngine, Engine
 
 
@@ -26,12 +26,15 @@ class Sampling:
     top_p: float | None = None  # among the likeliest that together reach probability p
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature", number("temperature", self.temperature))
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; it must be 0 or more, and finite")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top-k is {self.top_k}; it must be 1 or more")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top-p is {self.top_p}; it must be more than 0 and at most 1")
+        if self.top_k is not None:
+            object.__setattr__(self, "top_k", whole("top-k", self.top_k, least=1))
+        if self.top_p is not None:
+            object.__setattr__(self, "top_p", number("top-p", self.top_p))
+            if not 0 < self.top_p <= 1:
+                raise ValueError(f"top-p is {self.top_p}; it must be more than 0 and at most 1")
 
 
 class Generator(Protocol):
@@ -86,6 +89,30 @@ def choose(probs: Sequence[float], rng: Generator) -> int:
     return bisect(edges, rng.random() * edges[-1], 0, len(probs) - 1)
 
 
+def draw(
+    engine: Engine, rng: Generator, sampling: Sampling, prefix: Sequence[int] = ()
+) -> Iterator[tuple[int, list[float]]]:
+    """Yield the tokens that follow a prefix, BOS the last, and the probabilities of each choice.
+
+    No BOS comes where the document fills block_size.
+
+    Raises:
+        ValueError: the prefix is longer than block_size.
+    """
+    check_prefix(engine.config, prefix)
+    token = bos = engine.config.vocab_size - 1
+    engine.reset()
+    for following in prefix:
+        engine.step(token)
+        token = following
+    for _ in range(engine.config.block_size - len(prefix)):
+        probs = probabilities(engine.step(token).tolist(), sampling)
+        token = choose(probs, rng)
+        yield token, probs
+        if token == bos:
+            return
+
+
 def sample(
     engine: Engine, rng: Generator, sampling: Sampling, prefix: Sequence[int] = ()
 ) -> list[int]:
@@ -94,18 +121,9 @@ def sample(
     Raises:
         ValueError: the prefix is longer than block_size.
     """
-    bos, block_size = engine.config.vocab_size - 1, engine.config.block_size
-    check_prefix(engine.config, prefix)
-    engine.reset()
-    tokens = [bos, *prefix]
-    for token in tokens[:-1]:
-        engine.step(token)
-    while len(tokens) <= block_size:
-        logits = engine.step(tokens[-1]).tolist()
-        tokens.append(choose(probabilities(logits, sampling), rng))
-        if tokens[-1] == bos:
-            return tokens[1:-1]
-    return tokens[1:]
+    bos = engine.config.vocab_size - 1
+    drawn = [token for token, _ in draw(engine, rng, sampling, prefix)]
+    return [*prefix, *(token for token in drawn if token != bos)]
 
 
 def sample_many(

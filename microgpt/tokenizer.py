@@ -1,6 +1,9 @@
 """Text to token ids and back: one token a character, and BOS around each document."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
+
+SHOWN = 40  # characters of a vocabulary that fit a message
 
 
 class Tokenizer:
@@ -21,7 +24,7 @@ class Tokenizer:
         self._ids = {character: i for i, character in enumerate(vocabulary)}
         if not vocabulary or len(self._ids) < len(vocabulary):
             raise ValueError(
-                f"the vocabulary {vocabulary!r} must hold characters, each of them once"
+                f"the vocabulary {shorten(vocabulary)} must hold characters, each of them once"
             )
         self.bos = len(vocabulary)
 
@@ -51,12 +54,34 @@ class Tokenizer:
         """
         for character in text:
             if character not in self._ids:
-                raise ValueError(
-                    f"{character!r} in {text!r} is not in the model's vocabulary; "
-                    f"it knows {self.vocabulary!r}"
-                )
+                raise ValueError(self._unknown(character, text))
         return [self._ids[character] for character in text]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the characters of token ids, none of them BOS."""
         return "".join(self.vocabulary[token] for token in tokens)
+
+    def _unknown(self, character: str, text: str) -> str:
+        """Return one line: what the model does not know, what it does, and what may help."""
+        known = self.vocabulary
+        line = f"{describe(character)} in {shorten(text)} is not in the model's vocabulary; "
+        line += f"it knows {known!r}" if len(known) <= SHOWN else f"it knows {len(known)} others"
+        for form in ("NFC", "NFD"):  # the same letters, in other code points
+            if all(c in self._ids for c in unicodedata.normalize(form, text)):
+                return f"{line}; it can read the text in the form {form}"
+        return line
+
+
+def describe(character: str) -> str:
+    """Return a character as a message shows it, with its code point: look-alikes differ in that.
+
+    >>> describe("\\x1b"), describe("é"), describe("a")
+    ("'\\\\x1b' (U+001B)", "'é' (U+00E9)", "'a'")
+    """
+    plain = character.isascii() and character.isprintable()
+    return repr(character) + ("" if plain else f" (U+{ord(character):04X})")
+
+
+def shorten(text: str) -> str:
+    """Return a text as a message shows it: quoted, on one line, not too long."""
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 3] + "...")

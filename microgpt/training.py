@@ -1,61 +1,71 @@
 """The training loop, for every engine that can train. It knows no screen and no file.
 
-    run = Run(load("names"), Settings(steps=1000))
+    run = Run(Pretraining(load("names")), Settings(steps=1000))
     for progress in run.advance():
         print(progress.step, progress.losses[-1])
 
-A run is a function of its settings and its documents: the same seed gives the same losses and, on
-float engines, the same names. It can stop after any step, become a checkpoint, and be resumed from
-it as if it had never stopped.
+A run is a function of its feed and its settings: the same seed gives the same losses and, on float
+engines, the same names. It can stop after any step, become a checkpoint, and be resumed from it as
+if it had never stopped.
 """
 
 import math
-import random
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
-from microgpt import engines
+from microgpt import dataset, engines
+from microgpt.arrays import State
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
-from microgpt.config import Adam, GPTConfig
-from microgpt.dataset import Dataset, Split, load, split
-from microgpt.engines.base import initial_state
+from microgpt.config import Adam, GPTConfig, number, whole
+from microgpt.documents import Document
+from microgpt.engines.base import TrainableEngine, initial_state
+from microgpt.feed import Feed, Pretraining
 from microgpt.model import Model
-from microgpt.tokenizer import Tokenizer
 
 VALIDATIONS = 10  # how often a run looks at the held-out documents
+
+AnyFeed = TypeVar("AnyFeed", bound=Feed)
+Quantization = Callable[[TrainableEngine], TrainableEngine]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is to do; the defaults are those of gpt.py.
+    """How a run learns; the defaults are those of gpt.py.
 
     Raises:
         ValueError: a setting is outside its range.
     """
 
     steps: int = 1000  # Adam steps
-    batch: int = 1  # documents a step
     lr: float = 0.01  # learning rate of the first step; it falls linearly to 0
-    seed: int = 42  # of the order of the documents, the first parameters, and the names at the end
-    val: float = 0.0  # share of the unique documents held out for validation, and again for test
     optimizer: Adam = field(default_factory=Adam)
+    warmup: int = 0  # steps over which the learning rate rises linearly to what it would be
+    patience: int | None = None  # looks at the validation loss without a new best, then it stops
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+        object.__setattr__(self, "steps", whole("steps", self.steps, least=1))
+        object.__setattr__(self, "warmup", whole("warmup", self.warmup, least=0))
+        if self.patience is not None:
+            object.__setattr__(self, "patience", whole("patience", self.patience, least=1))
+        object.__setattr__(self, "lr", number("lr", self.lr))
         if not 0 < self.lr <= 1:
             raise ValueError(f"lr is {self.lr}; it must be more than 0 and at most 1")
-        if not 0 <= self.val < 0.5:
-            raise ValueError(f"val is {self.val}; it must be at least 0 and less than 0.5")
+        if self.warmup > self.steps:
+            raise ValueError(
+                f"warmup is {self.warmup}; it must be at most steps, which is {self.steps}"
+            )
+        if not isinstance(self.optimizer, Adam):
+            raise ValueError(f"optimizer is {self.optimizer!r}; it must be an Adam")
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
-        return self.lr * (1 - step / self.steps)
+        rate = self.lr * (1 - step / self.steps)
+        return rate * (step + 1) / self.warmup if step < self.warmup else rate
 
 
 @dataclass(frozen=True)
@@ -66,170 +76,315 @@ class Progress:
     losses: list[float]  # of the last len(losses) steps, each before its step (nats/token)
     val_loss: float | None  # on the validation documents, where it was time to look
     is_best: bool  # no val_loss of this run was lower
+    stopped: bool  # the run is over before its last step: its patience is at an end
 
 
-class Run:
-    """One training run: an engine, its documents, and how far it has come."""
+class Run(Generic[AnyFeed]):
+    """One training run: a feed, an engine, and how far it has come."""
 
     def __init__(
         self,
-        dataset: Dataset,
+        feed: AnyFeed,
         settings: Settings | None = None,
-        sizes: dict[str, int] | None = None,
         engine: str | None = None,
+        *,
+        sizes: dict[str, int] | None = None,
+        start: Checkpoint | None = None,
         options: dict[str, Any] | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
-        """Start from fresh parameters; sizes are GPTConfig's, options the engine's own.
+        """Start from fresh parameters, or from a model's; the optimizer starts afresh.
+
+        Args:
+            feed: what it learns from.
+            settings: how.
+            engine: its name; the best one there is by default.
+            sizes: of a fresh model, those of GPTConfig that are not the default.
+            start: the model to start from, of the vocabulary that the feed has.
+            options: the engine's own.
+            quantization: makes the engine one that rounds, such as a QuantizationAware.
 
         Raises:
-            ValueError: sizes do not fit each other, the engine cannot train, or the documents are
-                too few to hold some out.
+            ValueError: sizes do not fit each other, the feed does not fit the model, or the engine
+                cannot train.
         """
-        self.dataset, self.settings = dataset, settings or Settings()
-        self.tokenizer = Tokenizer.of(dataset.documents)
-        self.config = GPTConfig(**(sizes or {}), vocab_size=self.tokenizer.vocab_size)
+        self.feed, self.settings = feed, settings or Settings()
+        self.engine_name, self.options = engine or engines.default(), _plain(options or {})
+        self.config, state = _first(feed, sizes, start)
+        self.bigram = Bigram.of(self.config.vocab_size, self.config.block_size, feed.documents)
         self.step = 0
         self.losses: list[float] = []  # of the steps taken by this process
         self.best_val_loss = math.inf
-        # the heart's order of random draws: the documents, the parameters, then names at the end
-        self.rng = random.Random(self.settings.seed)
-        held_out = self.settings.val > 0
-        parts = (
-            split(dataset.documents, self.settings.val)
-            if held_out
-            else Split([*dataset.documents], [], [])
-        )
-        self.rng.shuffle(parts.train)
-        # looking at held-out documents shall take less time than learning from the others
-        affordable = max(50, self.settings.steps * self.settings.batch // (2 * VALIDATIONS))
-        encode = self.tokenizer.encode
-        self.train = [encode(document) for document in parts.train]
-        self.val = [encode(document) for document in parts.val[:affordable]]
-        self.test = [encode(document) for document in parts.test[: 5 * affordable]]
-        self.bigram = Bigram.of(self.config.vocab_size, self.config.block_size, self.train)
-        self.engine_name, self.options = engine or engines.default(), options or {}
-        state = initial_state(self.config, self.rng)
+        self.waited = 0  # looks at the validation loss since the best
+        self._model: Model | None = None
+        # keep validation cheaper than training
+        self._hold_out(max(50, self.settings.steps * feed.batch_size // (2 * VALIDATIONS)))
+        if self.settings.patience and not self.val:
+            raise ValueError("patience needs documents held out for validation; set val")
         self.engine = engines.create_trainable(
             self.engine_name, self.config, state, self.settings.optimizer, **self.options
         )
+        self._quantized = quantization is not None
+        if quantization:
+            self.engine = quantization(self.engine)
 
     @classmethod
-    def resume(cls, checkpoint: Checkpoint, dataset: Dataset | None = None) -> "Run":
-        """Go on with the run in a checkpoint, from the documents it began with, wherever they are.
+    def resume(
+        cls,
+        checkpoint: Checkpoint,
+        feed: Feed | None = None,
+        steps: int | None = None,
+        quantization: Quantization | None = None,
+    ) -> "Run[Any]":
+        """Go on with the run in a checkpoint, as it was planned or to another number of steps.
+
+        Args:
+            checkpoint: the run.
+            feed: the one that the run began with; made from the record if it was Pretraining.
+            steps: how many the run has in the end, if not as many as it was planned with. The
+                learning rate follows the new plan, so it jumps; patience starts over.
+            quantization: the one that the run began with.
 
         Raises:
             OSError: the documents are not where they were.
-            ValueError: it is a finished model, its record makes no sense, or the documents differ.
+            ValueError: it is a finished model, its record makes no sense, or the feed differs.
         """
         record = checkpoint.training
         if "adam.t" not in checkpoint.state:
             raise ValueError("it is a model, not a run that was interrupted: nothing to resume")
         try:
-            dataset = dataset or load(str(record["data"]["name"]))
-            if dataset.sha256 != record["data"]["sha256"]:
-                raise ValueError(
-                    f"{dataset.name} is not what the run began with: its sha256 differs"
-                )
+            feed = Pretraining.of(checkpoint) if feed is None else feed
+            _check_feed(feed, record["feed"])
+            if record["quantized"] and quantization is None:
+                raise ValueError("its weights are rounded: give its quantization again")
             settings = dict(record["settings"])
             settings["optimizer"] = Adam(**settings["optimizer"])
-            sizes = {k: v for k, v in asdict(checkpoint.config).items() if k != "vocab_size"}
-            run = cls(dataset, Settings(**settings), sizes, record["engine"], record["options"])
-            if run.tokenizer.vocabulary != checkpoint.vocabulary:
-                raise ValueError("its vocabulary is not that of the documents")
-            version, numbers, gauss = record["random"]
-            run.rng.setstate((version, tuple(numbers), gauss))
-            run.step = int(record["step"])
-            if record["best_val_loss"] is not None:
-                run.best_val_loss = float(record["best_val_loss"])
-            if not 0 <= run.step <= run.settings.steps:
-                raise ValueError(f"step {run.step} is not one of {run.settings.steps}")
+            settings |= {} if steps is None else {"steps": steps}
+            run: Run[Any] = cls(
+                feed,  # type: ignore[arg-type]
+                Settings(**settings),
+                record["engine"],
+                start=checkpoint,
+                options=record["options"],
+                quantization=quantization,
+            )
+            run._go_on(checkpoint)
+            run.waited = run.waited if steps is None else 0
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its training record cannot be used: {error!r}") from None
-        run.engine.load(checkpoint.state)
         return run
 
+    def __repr__(self) -> str:
+        loss = f", loss {self.losses[-1]:.4f}" if self.losses else ""
+        return (
+            f"<Run: step {self.step:,} of {self.settings.steps:,}{loss}; "
+            f"{self.config.n_params:,} parameters; engine {self.engine_name}>"
+        )
+
     def advance(self) -> Iterator[Progress]:
-        """Take the steps that are left, a few at a time; whoever iterates may stop at any yield.
+        """Take the steps that are left, and yield now and then.
+
+        It yields after one step at first, later after as many as take some 0.05 s, and always when
+        it has looked at the validation documents. The caller may leave at any yield, and come back
+        with another call.
 
         Raises:
             ValueError: the loss is no longer a finite number.
         """
-        planned, size, count = self.settings.steps, self.settings.batch, len(self.train)
+        planned = self.settings.steps
         period = -(-planned // VALIDATIONS)
         chunk = 1
-        while self.step < planned:
+        while not self.finished:
             stop = min(self.step + chunk, planned, (self.step // period + 1) * period)
-            steps = range(self.step, stop)
-            batches = [
-                [self.train[i % count] for i in range(s * size, (s + 1) * size)] for s in steps
-            ]
             began = time.perf_counter()
-            losses = self.engine.train(batches, [self.settings.learning_rate(s) for s in steps])
+            losses = self._take(range(self.step, stop))
             elapsed = time.perf_counter() - began
-            self.step = stop
-            self.losses += losses
-            val_loss, is_best = None, False
-            if self.val and (stop % period == 0 or stop == planned):
-                val_loss = self.engine.loss(self.val)
-                is_best = val_loss < self.best_val_loss
-                self.best_val_loss = min(val_loss, self.best_val_loss)
-            yield Progress(stop, losses, val_loss, is_best)
-            # many steps in one call keep a fast engine fast, but nobody shall wait for an answer
-            chunk = 2 * chunk if elapsed < 0.03 else max(1, chunk // 2) if elapsed > 0.1 else chunk
+            due = self.val and (stop % period == 0 or stop == planned)
+            val_loss, is_best = self._look() if due else (None, False)
+            yield Progress(stop, losses, val_loss, is_best, self.finished and stop < planned)
+            # many steps in one call keep a fast engine fast and the caller responsive
+            if not self.feed.on_policy:
+                chunk = 2 * chunk if elapsed < 0.03 else max(1, chunk // (1 + (elapsed > 0.1)))
 
     def checkpoint(self) -> Checkpoint:
         """Return the run as it is now: all that resume needs."""
-        version, numbers, gauss = self.rng.getstate()
+        version, numbers, gauss = self.feed.rng.getstate()
         training = {
-            "data": {"name": self.dataset.name, "sha256": self.dataset.sha256},
+            "feed": self.feed.record(),
+            "fed": self.feed.state(),
             "engine": self.engine_name,
             "options": self.options,
             "settings": asdict(self.settings),
+            "quantized": self._quantized,
             "step": self.step,
             "best_val_loss": self.best_val_loss if self.best_val_loss < math.inf else None,
+            "waited": self.waited,
+            "held_out": self._most,
             "random": [version, list(numbers), gauss],
             "bigrams": self.bigram.record(),
         }
-        return Checkpoint(self.config, self.tokenizer.vocabulary, self.engine.state(), training)
+        vocabulary = self.feed.tokenizer.vocabulary
+        return Checkpoint(self.config, vocabulary, self.engine.state(), training)
 
     @property
+    def finished(self) -> bool:
+        """Whether every step was taken, or patience is at an end."""
+        patience = self.settings.patience or math.inf
+        return self.step >= self.settings.steps or self.waited >= patience
+
+    @property
+    def truncated(self) -> int:
+        """How many documents are longer than block_size: the model does not read their ends."""
+        longest = self.config.block_size + 2  # with BOS before and after
+        parts = (self.feed.documents, self.feed.val, self.feed.test)
+        return sum(len(tokens) > longest for tokens in chain(*parts))
+
     def model(self) -> Model:
-        """The model as it is now."""
-        return Model(self.checkpoint().model(), self.engine_name)
+        """Return the model as it is now: one and the same until the run takes another step."""
+        if self._model is None:
+            self._model = Model(self.checkpoint().model(), self.engine_name, self.options)
+        return self._model
 
-    def standard(self) -> tuple[float, float]:
-        """Return what the losses of knowing nothing and of the bigram table are (nats/token).
+    def baselines(self, documents: Sequence[Document] | None = None) -> tuple[float, float]:
+        """Return the losses of knowing nothing and of the bigram table (nats/token).
 
-        On the test documents where some are held out, else on those of training.
+        Args:
+            documents: what to measure on; the test documents where some are held out, else those
+                of training, by default.
         """
-        return math.log(self.config.vocab_size), self.bigram.loss(self.test or self.train)
+        documents = documents or self.test or self.feed.documents
+        return math.log(self.config.vocab_size), self.bigram.loss(documents)
 
     def test_loss(self) -> float:
         """Return the model's loss on the test documents, which chose nothing (nats/token)."""
         return self.engine.loss(self.test)
 
+    def _take(self, steps: range) -> list[float]:
+        self._model = None
+        batches, weights = zip(*(self.feed.batch(s, self.engine) for s in steps), strict=True)
+        weighted = any(each is not None for each in weights)
+        rates = [self.settings.learning_rate(step) for step in steps]
+        losses = self.engine.train(batches, rates, weights if weighted else None)
+        self.step = steps.stop
+        self.losses += losses
+        return losses
 
-def time_steps(engine: str, seconds: float = 0.5) -> tuple[float, float] | None:
-    """Return µs a document at batch 1 and at batch 16, the best of what fits the seconds.
+    def _look(self) -> tuple[float, bool]:
+        """Return the validation loss, and whether it is the best so far."""
+        val_loss = self.engine.loss(self.val)
+        is_best = val_loss < self.best_val_loss
+        self.best_val_loss = min(val_loss, self.best_val_loss)
+        self.waited = 0 if is_best else self.waited + 1
+        return val_loss, is_best
 
-    None if the engine is missing or cannot train.
+    def _hold_out(self, most: int) -> None:
+        """Take so many documents for validation at most, and five times as many for test."""
+        self._most = most
+        self.val, self.test = self.feed.val[:most], self.feed.test[: 5 * most]
+
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        """Take over how far the run in a checkpoint had come."""
+        record = checkpoint.training
+        version, numbers, gauss = record["random"]
+        self.feed.rng.setstate((version, tuple(numbers), gauss))
+        self.feed.load(dict(record["fed"]))
+        self.step, self.waited = int(record["step"]), int(record["waited"])
+        self._hold_out(int(record["held_out"]))
+        if record["best_val_loss"] is not None:
+            self.best_val_loss = float(record["best_val_loss"])
+        if not 0 <= self.step <= self.settings.steps:
+            raise ValueError(
+                f"the run has taken {self.step} steps; it cannot have {self.settings.steps} in all"
+            )
+        self.engine.load(checkpoint.state)
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with Python's numbers in place of numpy's, as a checkpoint can hold them."""
+    return {k: v.item() if hasattr(v, "item") else v for k, v in options.items()}
+
+
+def _first(
+    feed: Feed, sizes: dict[str, int] | None, start: Checkpoint | None
+) -> tuple[GPTConfig, State]:
+    """Return the config and the parameters that a run begins with."""
+    if start is None:
+        config = GPTConfig(**(sizes or {}), vocab_size=feed.tokenizer.vocab_size)
+        return config, initial_state(config, feed.rng)
+    if sizes:
+        raise ValueError("a run that starts from a model has the model's sizes; give none")
+    if feed.tokenizer.vocabulary != start.vocabulary:
+        raise ValueError(
+            "the feed has another vocabulary than the model; give it the model's, or train afresh"
+        )
+    return start.config, start.model().state
+
+
+def _check_feed(feed: Feed, record: dict[str, Any]) -> None:
+    """Raise ValueError unless a feed is that of a record; its documents may lie elsewhere now."""
+    for name, value in feed.record().items():
+        if name != "data" and record.get(name) != value:
+            raise ValueError(f"the feed is not what the run began with: its {name} differs")
+
+
+def train(
+    data: str | os.PathLike[str] | Sequence[str] | None = None,
+    *,
+    start: Model | str | os.PathLike[str] | None = None,
+    engine: str | None = None,
+    dtype: str | None = None,
+    n_layer: int | None = None,
+    n_embd: int | None = None,
+    n_head: int | None = None,
+    block_size: int | None = None,
+    batch: int = 1,
+    val: float = 0.0,
+    seed: int = 42,
+    options: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Run[Pretraining]:
+    """Train a model to the end and return the run: its losses (nats/token), its model.
+
+    Args:
+        data: "names", "world", the path of a file of one document a line, or a list of documents.
+            By default what `start` learned from; without a start, the published names where they
+            can be had, else the built-in ones.
+        start: a model, or its file, to go on from; by default a fresh one.
+        engine: its name; the best one there is by default.
+        dtype: float32 or float64, where the engine has both.
+        n_layer, n_embd, n_head, block_size: the sizes of a fresh model, by default GPTConfig's.
+        batch, val, seed: documents a step, the share held out, and the seed, as in Pretraining.
+        options: the engine's own.
+        settings: those of Settings: steps, lr, optimizer, warmup, patience.
+
+    Raises:
+        OSError: the documents or the model cannot be read.
+        TypeError: there is no such setting, or a document is not a string.
+        ValueError: the documents, a size or a setting cannot be used.
     """
-    if engines.missing(engine):
-        return None
-    config, rng = GPTConfig(), random.Random(42)
-    try:
-        trained = engines.create_trainable(engine, config, initial_state(config, rng))
-    except (ValueError, OSError):
-        return None
-    docs = [[26, *(rng.randrange(26) for _ in range(6)), 26] for _ in range(16)]
-    best = []
-    for size in (1, 16):
-        least, steps, end = math.inf, 1, time.perf_counter() + seconds
-        while time.perf_counter() < end or least == math.inf:
-            began = time.perf_counter()
-            trained.train([docs[:size]] * steps, [1e-4] * steps)
-            elapsed = time.perf_counter() - began
-            least = min(least, 1e6 * elapsed / steps / size)
-            steps = min(2 * steps, 1000) if elapsed < 0.01 else steps
-        best.append(least)
-    return best[0], best[1]
+    if isinstance(start, str | os.PathLike):
+        start = Model.load(start)
+    begun = start.checkpoint if start else None
+    sizes = {"n_layer": n_layer, "n_embd": n_embd, "n_head": n_head, "block_size": block_size}
+    run = Run(
+        Pretraining(_documents(data, begun), batch, val, seed, begun.vocabulary if begun else None),
+        Settings(**settings),
+        engine,
+        sizes={name: size for name, size in sizes.items() if size is not None},
+        start=begun,
+        options=(options or {}) | ({"dtype": dtype} if dtype else {}),
+    )
+    for _ in run.advance():
+        pass
+    return run
+
+
+def _documents(
+    data: str | os.PathLike[str] | Sequence[str] | None, start: Checkpoint | None
+) -> dataset.Dataset:
+    """Return the documents that train is to learn from."""
+    if data is None:
+        return Pretraining.of(start).dataset if start else dataset.default()
+    if isinstance(data, str | os.PathLike):
+        return dataset.load(os.fspath(data))
+    return dataset.of(data)

@@ -139,6 +139,18 @@ def test_a_config_that_lies_is_refused(
     assert says in refused(tmp_path / "m")
 
 
+def test_a_tokenizer_of_another_kind_is_named(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """The format has room for it: a later version's file is refused for what it is."""
+    metadata = {
+        "format": checkpoints.FORMAT,
+        "config": json.dumps(asdict(checkpoint.config)),
+        "vocabulary": json.dumps({"type": "bpe", "merges": []}),
+        "training": "{}",
+    }
+    save_file(dict(checkpoint.state), tmp_path / "m", metadata)
+    assert "its tokenizer is of the type 'bpe'" in refused(tmp_path / "m")
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "", "{", "null"])
 def test_metadata_made_to_hurt_is_refused(
     tmp_path: Path, checkpoint: Checkpoint, text: str

@@ -109,7 +109,7 @@ def complaint(done: Finished) -> str:
         ("train --data world --val 0.6", "val is 0.6"),
         ("train --data world --n-embd 10", "make n_embd a multiple of n_head"),
         ("train --data world --n-layer -1", "n_layer is -1"),
-        ("train --data world --n-embd 100000000", "past what is meant here"),
+        ("train --data world --n-embd 100000000", "the limit is 100,000,000"),
         ("train --data world --engine steam", "there is no engine 'steam'"),
         ("train --data world --keep-best", "--keep-best needs --out"),
         ("train --data world --out missing/x", "--out missing/x"),

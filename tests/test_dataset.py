@@ -1,5 +1,8 @@
 """Where documents come from, and how they are split."""
 
+import gzip
+import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +79,7 @@ def test_any_file_gives_documents_or_one_line(
     try:
         documents = dataset.load(str(path)).documents
     except ValueError as error:
-        assert "one" in str(error)
+        assert "give" in str(error), "it says what to do"
         assert "\n" not in str(error)
     else:
         assert documents
@@ -87,6 +90,76 @@ def test_lines(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes("\ufeffémile\r\n\r\n 张伟 \n🙂\u2028x\n\n".encode())
     assert dataset.load(str(path)).documents == ("émile", "张伟", "🙂\u2028x")
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_every_end_of_a_line_ends_a_document(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(end.join(["emma", "", "ava", ""]).encode())
+    assert dataset.load(str(path)).documents == ("emma", "ava")
+    assert gpt.read(path) == ["emma", "ava"]
+
+
+@pytest.mark.parametrize("character", "\v\f\x85\u2028\u2029")
+def test_what_only_seems_to_end_a_line_is_named(character: str) -> None:
+    names = dataset.parse("file", f"ava\nem{character}ma\n".encode())
+    assert names.documents[1] == f"em{character}ma"
+    line = names.odd_break()
+    assert line
+    assert f"U+{ord(character):04X}" in line
+    assert character not in line, "it is shown escaped"
+    assert dataset.load("world").odd_break() is None
+
+
+def test_a_file_is_read_by_its_kind(tmp_path: Path) -> None:
+    lines = b'{"text": "emma", "id": 1}\n\n"ava"\n'
+    for name, data, documents in (
+        ("a.txt.gz", gzip.compress(b"emma\nava\n"), ("emma", "ava")),
+        ("a.jsonl", lines, ("emma", "ava")),
+        ("a.jsonl.gz", gzip.compress(lines), ("emma", "ava")),
+        ("a.csv", b"emma,1\n", ("emma,1",)),
+    ):
+        (tmp_path / name).write_bytes(data)
+        found = dataset.load(str(tmp_path / name))
+        assert found.documents == documents
+        assert found.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.gz", gzip.compress(b"emma\n" * 99)[:-9], "a.gz cannot be unpacked"),
+        ("a.zip", b"PK\x03\x04...", "a.zip is a zip archive; unpack it"),
+        ("a.parquet", b"PAR1...", "is a Parquet file"),
+        ("a.json", b'["emma"]', "give JSON Lines"),
+        ("a.jsonl", b'"emma"\n{"name": "ava"}\n', "a.jsonl, line 2: "),
+        ("a.jsonl", b"emma", 'give {"text": "..."}'),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: "),
+        ("a.txt", b"\xff", "not UTF-8 text (byte 0)"),
+        ("a.txt", b" \r\n", "holds no documents"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_in_one_line(
+    name: str, data: bytes, says: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        dataset.parse(name, data)
+    assert len(str(error.value)) < 150
+    assert str(error.value).isprintable()
+
+
+def test_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="download it first"):
+        dataset.load("https://example.org/names.txt")
+
+
+def test_documents_from_no_file() -> None:
+    names = dataset.of(["emma", "ava"])
+    assert names.documents == ("emma", "ava")
+    assert names == dataset.of(("emma", "ava")) != dataset.of(["emma", "eva"])
+    for wrong, error in (([], ValueError), ([""], ValueError), (["a", 3], TypeError)):
+        with pytest.raises(error, match="document"):
+            dataset.of(wrong)  # type: ignore[arg-type]
 
 
 documents = st.lists(st.text(min_size=1), min_size=200, max_size=300, unique=True)

@@ -1,27 +1,32 @@
 """The house: which room may lean on which, and what its documents promise."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "microgpt"
+TEXTS = {".py", ".md", ".toml", ".mjs", ".html", ".ipynb", ".sh", ".json", ".txt", ""}
 
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
-    ["gpt"],
-    ["arrays", "documents", "config", "dataset", "tokenizer", "checkpoint", "bigram"],
-    ["integers"],
-    ["native", "snes"],
-    ["engines"],
-    ["training", "model", "sampling", "tuning", "cartridge", "quantization", "ledger", "xray"],
-    ["lab", "school"],
-    ["cli", "__main__"],
+    "gpt",
+    "arrays documents files config dataset tokenizer checkpoint bigram",
+    "integers",
+    "native snes",
+    "engines",
+    "sampling model feed training quantization cartridge xray probe",
+    "lab",
+    "cli __main__",
 ]
-LAYER = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
+LAYER = {room: height for height, rooms in enumerate(LAYERS) for room in rooms.split()}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -32,7 +37,15 @@ def room(module: Path) -> str:
 def imports(module: Path) -> set[str]:
     """Return the modules of ours that a module imports, as dotted names inside the package."""
     found = set()
-    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+    tree = ast.parse(module.read_text("utf-8"))
+    unread = {  # what only a type checker reads makes no arrow
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in set(ast.walk(tree)) - unread:
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -56,12 +69,24 @@ def test_imports_point_down(module: Path) -> None:
         assert others <= {"base", module.stem}, "engines do not know each other"
 
 
+def test_no_circle() -> None:
+    """Modules can be read one after another, each after those it imports."""
+    files = {module.relative_to(PACKAGE).with_suffix("").as_posix(): module for module in MODULES}
+    names = {name.removesuffix("/__init__").replace("/", "."): path for name, path in files.items()}
+
+    def module_of(imported: str) -> str:
+        return imported if imported in names else imported.rpartition(".")[0]
+
+    arrows = {name: {module_of(i) for i in imports(path)} for name, path in names.items()}
+    TopologicalSorter(arrows).prepare()  # a CycleError names the circle
+
+
 def test_no_one_above_names_an_engine() -> None:
     """engines.create makes them by name."""
     for module in MODULES:
         if room(module) != "engines":
             named = {n.split(".")[1] for n in imports(module) if n.startswith("engines.")}
-            assert named <= {"base"} | ({"fixed"} if room(module) == "cartridge" else set()), module
+            assert named <= {"base"}, module
 
 
 def test_no_module_hides_one_of_the_standard_library() -> None:
@@ -78,3 +103,26 @@ def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
     )
     shown = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert shown == made.stdout, "run `make docs`"
+
+
+INSTALL = re.compile(r"""pip3? install [^\n`]*(?<![\w./-])microgpt(?![\w/-])|microgpt\[""")
+
+
+def test_no_text_installs_the_package_of_a_stranger() -> None:
+    """On the package index, microgpt is not ours: microgpt-lab is."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).suffix in TEXTS:
+            found = INSTALL.search((ROOT / name).read_text("utf-8"))
+            assert not found or name == "tests/test_house.py", f"{name}: {found}"
+
+
+def test_no_requirement_is_the_package_of_a_stranger() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["name"] == "microgpt-lab"
+    extras = project["optional-dependencies"].values()
+    for requirement in [*project["dependencies"], *chain(*extras)]:
+        wanted = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
+        assert wanted != "microgpt", requirement

@@ -29,6 +29,7 @@ from microgpt.engines.base import initial_state
 from microgpt.engines.scalar import ScalarEngine
 from microgpt.xray import zoom
 from microgpt.xray.graph import runs, unrun
+from microgpt.xray.positions import locate
 from microgpt.xray.recorder import Recorder, load
 from microgpt.xray.trace import PARTS, Trace
 from tests.conftest import EMMA, LETTERS
@@ -66,7 +67,7 @@ def test_numbers_are_those_of_gpt(config: GPTConfig) -> None:
     engine = scalar(held)
     assert trace.loss == engine.loss([EMMA])
     inspected = engine.inspect(EMMA[:-1])
-    positions = trace.positions()
+    positions = locate(trace)
 
     def numbers(found: Any) -> list[float]:
         return [trace.data[node] for node in unrun(found)]
@@ -290,9 +291,6 @@ def test_leaves_everything_as_it_was() -> None:
         xray.record([26], held)
     with pytest.raises(ValueError, match="it may be loss, backward, adam"):
         xray.record("emma", held, until="all")  # type: ignore[arg-type]
-    without = {n: a for n, a in held.state.items() if n != "layer0.attn_wq"}
-    with pytest.raises(ValueError, match=r"parameter layer0.attn_wq is missing"):
-        xray.record("emma", xray.PlainModel(TINY, LETTERS, without))
     error = xray.record_source(edited("self.grad = 1\n", "self.grad = 1 / 0\n"), "emma").error
     assert error
     assert error["message"] == "ZeroDivisionError: division by zero"
@@ -339,10 +337,9 @@ def test_hears_no_other_thread(emma: Trace) -> None:
 def test_takes_a_model_in_any_form(tmp_path: Path) -> None:
     held = model()
     held.save(tmp_path / "m.safetensors")
-    plain = xray.PlainModel(TINY, LETTERS, {n: a.tolist() for n, a in held.state.items()})
     traces = [
         xray.record("ana", form)
-        for form in (held, plain, tmp_path / "m.safetensors", microgpt.Model(held, "scalar"))
+        for form in (held, tmp_path / "m.safetensors", microgpt.Model(held, "scalar"))
     ]
     assert all(trace == traces[0] for trace in traces)
     assert traces[0] == xray.record([26, 0, 13, 0, 26], held)
@@ -389,13 +386,13 @@ def test_a_source_that_cannot_be_loaded(source: str, message: str) -> None:
 
 def test_parameters_of_an_edited_init_are_drawn() -> None:
     source = edited(
-        "    return params\n\ndef flat",
-        '    params["bias"] = matrix(1, n)\n    return params\n\ndef flat',
+        "    return {name: [[Value",
+        '    shapes["bias"] = (1, n)\n    return {name: [[Value',
     ).replace('linear(x, params["lm_head"])', 'linear(x, params["lm_head"] + params["bias"])')
     trace = xray.record_source(source, "emma", model(GPTConfig()))
     assert ("bias", [1, 16], 4192) in trace.params
     assert trace.first == 4208
-    assert len([*unrun(trace.positions()[0]["logits"])]) == 28
+    assert len([*unrun(locate(trace)[0]["logits"])]) == 28
 
 
 def test_values_made_before_the_run_have_a_node() -> None:
@@ -418,7 +415,7 @@ def test_a_file_without_loss_or_with_plain_numbers_for_it() -> None:
     assert trace._repr_html_()
     trace = xray.record_source(edited(".log())", ".log().data)"), "ann")
     assert trace.error
-    assert trace.positions()[0]["surprise"] == []
+    assert locate(trace)[0]["surprise"] == []
     assert trace._repr_html_()
 
 
@@ -565,7 +562,7 @@ def test_any_model_and_document(config: GPTConfig, document: str) -> None:
     trace = xray.record(document, held)
     tokens = [26, *map(LETTERS.index, document), 26]
     assert trace.loss == scalar(held).loss([tokens])
-    assert len(trace.positions()) == min(config.block_size, len(document) + 1)
+    assert len(locate(trace)) == min(config.block_size, len(document) + 1)
     assert Trace.from_dict(json.loads(trace.to_json(PARTS, None))) == trace
     assert max(map(len, str(trace).splitlines())) <= 80
 
@@ -601,7 +598,7 @@ def test_the_same_trace_on_every_python_from_the_standard_library_alone(tmp_path
     package = tmp_path / "microgpt"
     shutil.copytree(ROOT / "microgpt" / "xray", package / "xray", ignore=lambda *_: {"__pycache__"})
     (package / "__init__.py").touch()
-    for name in ("gpt.py", "config.py", "tokenizer.py"):
+    for name in ("gpt.py", "config.py", "files.py", "tokenizer.py"):
         shutil.copy(ROOT / "microgpt" / name, package)
     source = edited(
         "    x = rmsnorm(x)\n    for i",
@@ -742,7 +739,7 @@ def test_zoom_goes_from_operation_to_value(emma: Trace) -> None:
     place = zoom.document(emma)["positions"][2]
     operations = zoom.operations(emma, place["call"])["operations"]
     first = zoom.expression(emma, operations[0]["event"])["values"][0]["node"]
-    last = [*unrun(emma.positions()[2]["logits"])][-1]
+    last = [*unrun(locate(emma)[2]["logits"])][-1]
     assert sum(row["values"] for row in operations) == last + 1 - first
     (attention,) = (row for row in operations if "attention(" in row["code"])
     inner = zoom.operations(emma, attention["calls"][0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from microgpt import cartridge, checkpoint
+from microgpt import cartridge, checkpoint, files
 from microgpt.cli import commands
 from microgpt.cli.progress import advance
 
@@ -25,17 +25,16 @@ def rom(model: str | None, name: str, out: str) -> int:
         trained = checkpoint.Checkpoint.load(model).model()
     else:
         run = cartridge.start(name)
-        settings = run.settings
         print(
-            f"training first: {settings.steps:,} steps of {settings.batch} documents "
-            f"({run.dataset.name}), engine {run.engine_name}"
+            f"training first: {run.settings.steps:,} steps of {run.feed.batch_size} documents "
+            f"({run.feed.dataset.name}), engine {run.engine_name}"
         )
         if not advance(run, None, lambda progress: None, False):
             return 130
         trained = run.checkpoint().model()
-    made = cartridge.make(name, trained)
-    checkpoint.write(out, made.rom.data)
-    for line in made.report():
+    built = cartridge.build(name, trained)
+    files.write(out, built.rom.data)
+    for line in built.lines() + cartridge.measure(built, *cartridge.documents(trained)).lines():
         print(line)
     print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
     return 0

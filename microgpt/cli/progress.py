@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Live
 
-from microgpt import checkpoint, training
+from microgpt import files, training
 from microgpt.cli import note
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
 Observer = Callable[[training.Progress], None]
 
 
-def advance(run: training.Run, out: str | None, write: Observer, keep_best: bool) -> bool:
+def advance(run: training.Run[Any], out: str | None, write: Observer, keep_best: bool) -> bool:
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
     saved = began = time.monotonic()
     first = run.step
@@ -38,14 +39,14 @@ def advance(run: training.Run, out: str | None, write: Observer, keep_best: bool
 
 
 @contextmanager
-def log(path: str | None, run: training.Run) -> Iterator[Observer]:
+def log(path: str | None, run: training.Run[Any]) -> Iterator[Observer]:
     """Give a function that writes a progress as JSON lines, going on where the run stands."""
     if path is None:
         yield lambda progress: None
         return
     if run.step:  # what an interrupted run logged past its last checkpoint is run again
         kept = Path(path).read_bytes().splitlines(keepends=True)[: run.step]
-        checkpoint.write(path, b"".join(kept))
+        files.write(path, b"".join(kept))
     with open(path, "a" if run.step else "w", encoding="utf-8") as file:
 
         def write(progress: training.Progress) -> None:
@@ -80,7 +81,7 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _display(run: training.Run) -> Iterator[Callable[[training.Progress, float], None]]:
+def _display(run: training.Run[Any]) -> Iterator[Callable[[training.Progress, float], None]]:
     """Give a function that shows a progress and its speed: live, or by a line now and then."""
     console, total = Console(stderr=True), run.settings.steps
     smooth, val = 0.0, ""

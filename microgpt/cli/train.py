@@ -11,6 +11,7 @@ import click
 from microgpt import checkpoint, dataset, engines, training
 from microgpt.cli import commands, note
 from microgpt.cli.progress import advance, log
+from microgpt.feed import Pretraining
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 KEPT = ("resume", "data", "out", "log", "keep_best")  # what may be said again with --resume
@@ -68,7 +69,7 @@ def train(context: click.Context, /, **given: Any) -> int:
     """
     run = _resume(context, given) if given["resume"] else _begin(given)
     out = given["out"] or given["resume"]
-    if given["keep_best"] and not (out and run.settings.val):
+    if given["keep_best"] and not (out and run.val):
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
     if out and not os.access(Path(out).absolute().parent, os.W_OK):
         raise click.UsageError(f"--out {out}: its folder is missing or cannot be written to")
@@ -89,22 +90,20 @@ def train(context: click.Context, /, **given: Any) -> int:
     return 130
 
 
-def _begin(given: dict[str, Any]) -> training.Run:
+def _begin(given: dict[str, Any]) -> training.Run[Pretraining]:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
     if not given["data"] and data.name != "names":
         note("the published names cannot be fetched; using the built-in ones (--data world)")
     if not given["engine"] and (reason := engines.missing(next(iter(engines.ENGINES)))):
         note(f"the fastest engine is missing, training with {engines.default()}: {reason}")
-    settings = training.Settings(
-        **{name: given[name] for name in ("steps", "batch", "lr", "seed", "val")}
-    )
+    fed = Pretraining(data, given["batch"], given["val"], given["seed"])
+    settings = training.Settings(given["steps"], given["lr"])
     options = {"dtype": given["dtype"]} if given["dtype"] else {}
-    return training.Run(
-        data, settings, {name: given[name] for name in SIZES}, given["engine"], options
-    )
+    sizes = {name: given[name] for name in SIZES}
+    return training.Run(fed, settings, given["engine"], sizes=sizes, options=options)
 
 
-def _resume(context: click.Context, given: dict[str, Any]) -> training.Run:
+def _resume(context: click.Context, given: dict[str, Any]) -> training.Run[Pretraining]:
     for name in given:
         source = context.get_parameter_source(name)
         if name not in KEPT and source is click.core.ParameterSource.COMMANDLINE:
@@ -114,26 +113,27 @@ def _resume(context: click.Context, given: dict[str, Any]) -> training.Run:
             )
     loaded = checkpoint.Checkpoint.load(given["resume"])
     try:
-        return training.Run.resume(loaded, given["data"] and dataset.load(given["data"]))
+        moved = dataset.load(given["data"]) if given["data"] else None
+        return training.Run.resume(loaded, Pretraining.of(loaded, moved) if moved else None)
     except ValueError as error:
         raise click.UsageError(f"cannot resume {given['resume']}: {error}") from None
 
 
-def _introduce(run: training.Run) -> None:
+def _introduce(run: training.Run[Pretraining]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
-    config, data = run.config, run.dataset
+    config, data, fed = run.config, run.feed.dataset, run.feed
     print(
         f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
-    words = ["microgpt", "train", "--data", run.dataset.name, "--engine", run.engine_name]
-    for name in ("steps", "batch", "seed", "lr"):
-        words += [f"--{name}", str(getattr(run.settings, name))]
+    words = ["microgpt", "train", "--data", data.name, "--engine", run.engine_name]
+    words += ["--steps", str(run.settings.steps), "--batch", str(fed.batch_size)]
+    words += ["--seed", str(fed.seed), "--lr", str(run.settings.lr)]
     for name in SIZES:
         words += [f"--{name.replace('_', '-')}", str(getattr(run.config, name))]
     for name, value in run.options.items():
         words += [f"--{name}", str(value)]
-    words += ["--val", str(run.settings.val)] if run.settings.val else []
+    words += ["--val", str(fed.fraction)] if fed.fraction else []
     print(f"repeat with: {shlex.join(words)}", flush=True)
 
 
@@ -146,9 +146,9 @@ def _unused(path: str) -> str:
     return str(free)
 
 
-def _report(run: training.Run) -> None:
+def _report(run: training.Run[Pretraining]) -> None:
     """Print what the loss means, and twenty names."""
-    uniform, bigram = run.standard()
+    uniform, bigram = run.baselines()
     if run.test:
         print(f"loss on {len(run.test):,} held-out documents (nats/token):")
         model = run.test_loss()
@@ -158,8 +158,8 @@ def _report(run: training.Run) -> None:
     print(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
     print(f"  {bigram:.4f}  counting pairs of characters")
     print(f"  {model:.4f}  this model")
-    names = run.model.sample(20)
-    known = set(run.dataset.documents)
+    names = run.model().sample(20)
+    known = set(run.feed.dataset.documents)
     for name in names:
         print(name)
     old = sum(name in known for name in names)

@@ -7,9 +7,10 @@ from typing import Any
 
 from microgpt import engines, gpt, xray
 from microgpt.arrays import BROWSER
+from microgpt.documents import surprises
 from microgpt.engines.base import Engine
 from microgpt.model import Model
-from microgpt.sampling import Sampling, Stream, choose, probabilities
+from microgpt.sampling import Sampling, Stream, draw, probabilities
 from microgpt.xray import zoom
 
 MOST_NAMES = 100
@@ -64,7 +65,6 @@ class Answers:
     def describe(self) -> dict[str, Any]:
         """Return what the page shows of the model as such, and the source of gpt.py."""
         config, record = self.model.config, self.model.training
-        settings = record.get("settings", {})
         with open(gpt.__file__, encoding="utf-8") as file:
             source = file.read()
         return {
@@ -72,7 +72,7 @@ class Answers:
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
             "steps": record.get("step"),
-            "documents": record.get("step", 0) * settings.get("batch", 1),
+            "documents": record.get("step", 0) * record.get("feed", {}).get("batch", 1),
             "source": source,
         }
 
@@ -150,24 +150,12 @@ class Answers:
 
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
-        engine, rng, bos = self.model.engine, Stream(seed, i), self.model.tokenizer.bos
-        engine.reset()
-        tokens: list[int] = []
-        drawn: list[float | None] = []
-        logits = engine.step(bos)
-        while len(tokens) < engine.config.block_size:
-            if len(tokens) < len(prefix):
-                token, probability = prefix[len(tokens)], None
-            else:
-                probs = probabilities(logits.tolist(), sampling)
-                token = choose(probs, rng)
-                probability = probs[token]
-            drawn.append(probability)
-            if token == bos:
-                break
-            tokens.append(token)
-            if len(tokens) < engine.config.block_size:
-                logits = engine.step(token)
+        bos, tokens = self.model.tokenizer.bos, [*prefix]
+        drawn: list[float | None] = [None] * len(prefix)
+        for token, probs in draw(self.model.engine, Stream(seed, i), sampling, prefix):
+            drawn.append(probs[token])
+            if token != bos:
+                tokens.append(token)
         return {"name": self.model.tokenizer.decode(tokens), "probs": drawn}
 
     def _ids(self, text: str) -> list[int]:
@@ -235,11 +223,8 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
 def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:
     """Return an engine's logits after each token of a document, and its loss (nats/token)."""
     logits = engine.inspect(tokens[:-1])["logits"].tolist()
-    surprises = [
-        -math.log(max(probabilities(row, Sampling(1.0))[token], 1e-300))
-        for row, token in zip(logits, tokens[1:], strict=True)
-    ]
-    return {"logits": logits, "loss": sum(surprises) / len(surprises)}
+    losses = surprises(logits, tokens)
+    return {"logits": logits, "loss": sum(losses) / len(losses)}
 
 
 def _time(made: dict[str, Engine], tokens: list[int]) -> dict[str, float]:

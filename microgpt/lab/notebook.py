@@ -1,4 +1,4 @@
-"""The lab's screens in a notebook: `microgpt.show(trace)`. It needs `microgpt[notebook]`.
+"""The lab's screens in a notebook: `microgpt.show(trace)`. It needs the extra `notebook`.
 
 A screen of the page is already what anywidget asks of a module, but for two things: a widget's
 module cannot import its neighbours, so what it imports is written into it; and a notebook has a

@@ -8,11 +8,14 @@
 It stands on the standard library alone, so that the same code runs in a browser's Python.
 """
 
+from __future__ import annotations
+
 import os
 import random
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microgpt import gpt
@@ -26,7 +29,6 @@ from microgpt.xray.trace import Trace
 __all__ = [
     "Difference",
     "Graph",
-    "PlainModel",
     "Trace",
     "diff",
     "record",
@@ -37,20 +39,12 @@ __all__ = [
 Until = Literal["loss", "backward", "adam"]
 
 
-@dataclass(frozen=True)
-class PlainModel:
-    """A model in plain lists, for where there is no numpy."""
-
-    config: GPTConfig
-    vocabulary: str  # its characters in the order of their ids; BOS follows
-    state: Mapping[str, Any]  # parameters (outputs, inputs) by name; adam.* where there are any
-
-
-if TYPE_CHECKING:  # with numpy: not for the browser
+if TYPE_CHECKING:
+    from microgpt.arrays import Array
     from microgpt.checkpoint import Checkpoint
     from microgpt.model import Model
 
-Source: TypeAlias = "Checkpoint | Model | PlainModel | str | os.PathLike[str] | None"
+Source: TypeAlias = "Checkpoint | Model | str | os.PathLike[str] | None"
 
 
 def record(
@@ -131,28 +125,14 @@ def _record(
         )
     text = "".join(vocabulary[token] for token in tokens if token < len(vocabulary))
     module = watched.module
-    params = {name: _rows(state[name]) for name, _ in config.shapes() if name in state}
     try:
-        if model is None or module is not gpt:
-            for name, rows in module.init(config, random.Random(42)).items():
-                params.setdefault(name, [[value.data for value in row] for row in rows])
-        values = {name: [[module.Value(x) for x in row] for row in params[name]] for name in params}
+        values = _params(module, config, state)
     except Exception as problem:
         raise ValueError(
             f"init() or Value stops with {type(problem).__name__}: {problem}"
         ) from None
-    if missing := [name for name, _ in config.shapes() if name not in params and module is gpt]:
-        raise ValueError(f"parameter {missing[0]} is missing")
     flat = [value for rows in values.values() for row in rows for value in row]
-    moments = {
-        which: [
-            x
-            for name, rows in params.items()
-            for row in _rows(state.get(f"adam.{which}.{name}", [[0.0] * len(r) for r in rows]))
-            for x in row
-        ]
-        for which in "mv"
-    }
+    moments = {which: _moments(which, values, state) for which in "mv"}
     step = int(state["adam.t"]) if "adam.t" in state else 0
     recorder = Recorder(watched, every_round)
     recorder.add_params(values)
@@ -175,21 +155,36 @@ def _record(
     return trace
 
 
-def _open(model: Source) -> tuple[GPTConfig, str, Mapping[str, Any]]:
+def _open(model: Source) -> tuple[GPTConfig, str, Mapping[str, Array]]:
     """Return a model's config, vocabulary and state; of no model, an empty state."""
     if model is None:
         return GPTConfig(), "abcdefghijklmnopqrstuvwxyz", {}
     if isinstance(model, str | os.PathLike):
-        from microgpt import checkpoint  # with numpy: not for the browser
+        from microgpt.checkpoint import Checkpoint  # here, for it brings numpy with it
 
-        model = checkpoint.Checkpoint.load(model)
+        model = Checkpoint.load(model)
     held: Any = getattr(model, "checkpoint", model)  # a microgpt.Model holds one
     return held.config, held.vocabulary, held.state
 
 
-def _rows(array: Any) -> list[list[float]]:
-    rows: list[list[float]] = array.tolist() if hasattr(array, "tolist") else array
-    return [[float(x) for x in row] for row in rows]
+def _params(
+    module: Any, config: GPTConfig, state: Mapping[str, Array]
+) -> dict[str, list[list[Any]]]:
+    """Return a state's parameters as Values; those that it lacks are drawn by init(), seed 42."""
+    rows = {name: state[name].tolist() for name, _ in config.shapes() if name in state}
+    if module is not gpt or not rows:
+        for name, drawn in module.init(config, random.Random(42)).items():
+            rows.setdefault(name, [[value.data for value in row] for row in drawn])
+    return {name: [[module.Value(x) for x in row] for row in rows[name]] for name in rows}
+
+
+def _moments(which: str, params: Mapping[str, Any], state: Mapping[str, Array]) -> list[float]:
+    """Return Adam's m or v, one number a parameter; zeros for a parameter that it has not moved."""
+    moments: list[float] = []
+    for name, rows in params.items():
+        kept = state.get(f"adam.{which}.{name}")
+        moments += chain(*(kept.tolist() if kept is not None else [[0.0] * len(r) for r in rows]))
+    return moments
 
 
 def _run(recorder: Recorder, function: Callable[[], Any]) -> dict[str, Any] | None:

@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from microgpt import files
+from microgpt.xray import view
 from microgpt.xray.graph import Graph, unrun
+from microgpt.xray.positions import locate
 
 FORMAT = "microgpt xray 1"
 PARTS = ("source", "params", "grads", "adam", "graph")  # what a light trace leaves out
@@ -116,64 +119,6 @@ class Trace:
                             names.setdefault(node, name if alone else f"{name}[{i}]")
         return names
 
-    def positions(self) -> list[dict[str, Any]]:
-        """Return, for each call of gpt(), where in the trace to find what the page draws.
-
-        Each holds call, token, pos and, as nodes: logits, probs, surprise, attention (by layer,
-        by head), residual (n_layer + 1 vectors), hidden (by layer). What an edited file computes
-        under other names is left out.
-        """
-        calls = [i for i, call in enumerate(self.calls) if call.fn == "gpt"]
-        return [self._position(pos, call) for pos, call in enumerate(calls)]
-
-    def _position(self, pos: int, gpt: int) -> dict[str, Any]:
-        call = self.calls[gpt]
-        found: dict[str, Any] = {
-            "call": gpt,
-            "token": self.tokens[pos] if pos < len(self.tokens) else None,
-            "pos": pos,
-            "attention": [],
-            "residual": [],
-            "hidden": [],
-        }
-        stream = None
-        start, end = call.events
-        heads: dict[int, list[Any]] = {}
-        for i in range(start, end):
-            event = self.events[i]
-            if event.call == gpt and "x" in event.set:
-                stream = event.set["x"].get("nodes")
-            by = self.calls[event.call]
-            if by.fn == "softmax" and "return" in event.set and by.parent is not None:
-                heads.setdefault(by.parent, []).append(event.set["return"].get("nodes"))
-        for index in range(gpt + 1, len(self.calls)):
-            inner = self.calls[index]
-            if inner.events[0] >= end:
-                break
-            if inner.fn == "attention" and inner.parent == gpt:
-                found["attention"].append(heads.get(index, []))
-                found["residual"].append(self._last(gpt, "x", inner.events[0]))
-            elif inner.fn == "linear" and ".mlp_fc2" in inner.args.get("w", {}).get("param", ""):
-                found["hidden"].append(inner.args.get("x", {}).get("nodes"))
-        found["residual"].append(stream)
-        found["logits"] = self.events[end - 1].set.get("return", {}).get("nodes")
-        for later in range(end, len(self.events)):  # the softmax of the logits, then -log p
-            event = self.events[later]
-            by = self.calls[event.call]
-            if by.fn == "softmax" and by.parent == call.parent and "return" in event.set:
-                found["probs"] = event.set["return"].get("nodes")
-            elif event.call == call.parent and "surprises" in event.set:
-                last = [*unrun(event.set["surprises"].get("nodes", []))][-1:]
-                found["surprise"] = [[node, 1] for node in last]
-                break
-        return found
-
-    def _last(self, call: int, name: str, before: int) -> Any:
-        for i in range(before - 1, self.calls[call].events[0] - 1, -1):
-            if self.events[i].call == call and name in self.events[i].set:
-                return self.events[i].set[name].get("nodes")
-        return None
-
     def part(self, name: str) -> Any:
         """Return one of the heavy parts as JSON data.
 
@@ -236,7 +181,7 @@ class Trace:
                 + ([e.skipped] if e.skipped else [])
                 for e in self.events
             ],
-            "positions": self.positions(),
+            "positions": locate(self),
             "parts": {name: self.part(name) for name in parts},
         }
         rounded: dict[str, Any] = _rounded(result, digits)
@@ -253,9 +198,7 @@ class Trace:
             OSError: the file cannot be written.
             ValueError: there is no such part, or it was not recorded.
         """
-        from microgpt.checkpoint import write  # numpy comes with it: not for the browser
-
-        write(path, self.to_json(parts).encode())
+        files.write(path, self.to_json(parts))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Trace":
@@ -311,14 +254,10 @@ class Trace:
         )
 
     def __str__(self) -> str:
-        from microgpt.xray.view import text
-
-        return text(self)
+        return view.text(self)
 
     def _repr_html_(self) -> str:
-        from microgpt.xray.view import html
-
-        return html(self)
+        return view.html(self)
 
 
 def _pack(seen: Seen) -> Any:

@@ -1,12 +1,17 @@
 """A trace to look at: as text of 80 columns, and as HTML for a notebook."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microgpt.xray.graph import unrun
-from microgpt.xray.trace import Seen, Trace
+from microgpt.xray.positions import locate
+
+if TYPE_CHECKING:
+    from microgpt.xray.trace import Seen, Trace
 
 BARS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
@@ -23,7 +28,7 @@ def text(trace: Trace) -> str:
     parts = [_head(trace)]
     if trace.error:
         parts.append(_fit(_stop(trace.error)))
-    positions = trace.positions()
+    positions = locate(trace)
     if any("probs" in p for p in positions):
         parts.append(_guesses(trace, positions))
     if positions:
@@ -164,7 +169,7 @@ def _fit(line: str) -> str:
 
 def html(trace: Trace) -> str:
     """Return what a trace shows, as HTML that needs nothing beside it."""
-    positions = trace.positions()
+    positions = locate(trace)
     parts = [f"<p><b>{escape(_head(trace))}</b></p>"]
     if trace.error:
         parts.append(f"<p>{escape(_stop(trace.error))}</p>")

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from microgpt.xray.graph import Graph, unrun
+from microgpt.xray.positions import locate
 from microgpt.xray.trace import Trace
 
 WINDOW = 30
@@ -23,7 +24,7 @@ def document(trace: Trace) -> dict[str, Any]:
     last = trace.events[trace.calls[0].events[1] - 1].set.get("return", {})
     root = next(unrun(last.get("nodes", [])), None)
     shares = []
-    for found in trace.positions():
+    for found in locate(trace):
         node = next(unrun(found.get("surprise", [])), None)
         pos = found["pos"]
         shares.append(

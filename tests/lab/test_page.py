@@ -334,7 +334,7 @@ def test_backward_says_what_the_relu_cut_off(show: Open) -> None:
     expect(page.locator(".told").first).to_contain_text("No gradient reaches it")
     texts = page.locator(".view").all_inner_texts()
     page.keyboard.press("End")
-    assert not re.search(r"[-−]0\.0+\b(?!e)", " ".join(texts))
+    assert not re.search(r"[-\u2212]0\.0+\b(?!e)", " ".join(texts))
 
 
 def test_backward_jumps_by_statement_and_plays_at_a_speed(show: Open) -> None:
@@ -396,15 +396,50 @@ def test_training(show: Open, lab: Lab) -> None:
 
 
 def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
-    from microgpt.training import Run, Settings
-
     page = show("training?steps=12&val=0&seed=44")
     page.locator(".transport .strong").click()
     expect(page.locator(".steps")).to_have_text("12", timeout=30_000)
-    run = Run(dataset.load("world"), Settings(steps=12, seed=44))
-    for _ in run.advance():
-        pass
+    run = microgpt.train("world", steps=12, seed=44)
     assert close(numbers(page.locator(".loss")), run.losses[-1])
+
+
+def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, model: Model) -> None:
+    page = show("training?steps=40&seed=44")
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    play = page.get_by_role("button", name="Play with this model")
+    expect(play).to_be_disabled()
+    page.locator(".transport .strong").click()
+    play.click()  # when it has learned
+    expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
+    expect(page.locator(".names .name")).to_have_count(12)
+    for _ in range(2):  # after a reload too
+        logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
+        expect(page.locator(".bar.first")).to_have_count(1)
+        assert close(numbers(page.locator(".bar"), "data-logit"), logits)
+        page.reload()
+        expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    page.keyboard.press("Alt+Digit2")
+    page.locator(".position").nth(1).click()
+    inside = own.engine.inspect(own.tokenizer.encode("emma")[:-1])
+    assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
+    page.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    page.locator(".position").nth(1).click()
+    inside = model.engine.inspect(model.tokenizer.encode("emma")[:-1])
+    assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
+
+
+def test_a_model_of_a_lab_that_was_closed_gives_way_to_the_labs_own(
+    browser: Browser, lab: Lab
+) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.evaluate("sessionStorage.setItem('trained', 'gone-3')")
+        page.reload()
+        expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+        expect(page.locator(".names .name")).to_have_count(12)
 
 
 # ---- Engines -------------------------------------------------------------------------------------

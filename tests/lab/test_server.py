@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import microgpt
 from microgpt import dataset
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
@@ -28,7 +29,6 @@ from microgpt.lab.plane import plane
 from microgpt.lab.server import MODEL, MOST
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
-from microgpt.training import Run, Settings
 from tests.lab.conftest import Lab, ended, events, start, stop, workers
 
 SOURCE = Path(__file__).parents[2] / "microgpt" / "gpt.py"
@@ -227,15 +227,13 @@ def test_a_run_trains_as_a_run_does(lab: Lab) -> None:
         heard = [*events(response)]
     assert heard[-1] == {"done": True}
     losses = [loss for event in heard for loss in event.get("losses", ())]
-    run = Run(dataset.load("world"), Settings(steps=6, batch=2, seed=5))
-    for _ in run.advance():
-        pass
+    run = microgpt.train("world", steps=6, batch=2, seed=5)
     assert losses == pytest.approx(run.losses, abs=1e-6)
     about = next(event for event in heard if "bigram" in event)
-    assert (about["uniform"], about["bigram"]) == pytest.approx(run.standard())
+    assert (about["uniform"], about["bigram"]) == pytest.approx(run.baselines())
     last = [event for event in heard if "points" in event][-1]
     assert last["at"] == 6
-    assert last["names"] == run.model.sample(6, seed=5)
+    assert last["names"] == run.model().sample(6, seed=5)
 
 
 def test_the_parameter_followed_moves_as_was_said(lab: Lab) -> None:
@@ -375,9 +373,7 @@ def test_twenty_clients_at_once_are_all_served(lab: Lab) -> None:
     with ThreadPoolExecutor(20) as clients:
         heard = [*clients.map(losses, range(20))]
     for seed, mine in enumerate(heard):
-        run = Run(dataset.load("world"), Settings(steps=3, seed=seed))
-        for _ in run.advance():
-            pass
+        run = microgpt.train("world", steps=3, seed=seed)
         assert mine == pytest.approx(run.losses, abs=1e-6)
 
 
@@ -392,9 +388,7 @@ def trained(lab: Lab, **settings: Any) -> str:
 
 def test_a_model_that_a_run_has_trained_answers_as_the_labs_own_does(lab: Lab) -> None:
     name = trained(lab)
-    run = Run(dataset.load("world"), Settings(steps=3, seed=9), {"n_embd": 8})
-    for _ in run.advance():
-        pass
+    run = microgpt.train("world", steps=3, seed=9, n_embd=8)
     status, described = lab.post(f"/api/ask/model?model={name}", {})
     assert (status, described["config"]["n_embd"], described["steps"]) == (200, 8, 3)
     own = lab.post("/api/ask/model", {})[1]

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+import microgpt
 from microgpt import dataset, gpt, xray
 from microgpt.cli import main
+from microgpt.feed import Pretraining
 from microgpt.lab.answers import Answers
 from microgpt.lab.export import HOST, PARTS, PYODIDE
 from microgpt.lab.jobs.edit import learn
@@ -90,7 +92,7 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
 
 
 def test_the_site_holds_the_model_that_was_named(tmp_path: Path, core: Path) -> None:
-    run = Run(dataset.Dataset("few", ("ab", "ba"), ""), Settings(steps=1))
+    run = Run(Pretraining(dataset.Dataset("few", ("ab", "ba"), "")), Settings(steps=1))
     run.checkpoint().save(tmp_path / "few.safetensors")
     site = tmp_path / "site"
     assert lab(tmp_path / "few.safetensors", "--export", site, "--pyodide", core) == 0
@@ -160,9 +162,10 @@ if sys.argv[1] == "browser":
     sys.modules["numpy"] = sys.modules["safetensors"] = None
 from microgpt import dataset, engines
 from microgpt.model import Model
+from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 assert "scalar" in engines.present()
-run = Run(dataset.load("world"), Settings(steps=2), {"n_layer": 2}, "scalar")
+run = Run(Pretraining(dataset.load("world")), Settings(steps=2), "scalar", sizes={"n_layer": 2})
 print([p.losses for p in run.advance()])
 model = Model(run.checkpoint(), "scalar")  # the optimizer's state too
 print(model.sample(2), model.score("emma").losses)
@@ -376,14 +379,32 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     expect(page.locator(".headline")).to_contain_text("step 500 of 500", timeout=60_000)
     told = events(page)
     losses = [loss for event in told for loss in event.get("losses", ())]
-    run = Run(dataset.load("world"), Settings(steps=500, val=0.05), engine="native")
-    for _ in run.advance():
-        pass
+    run = microgpt.train("world", steps=500, val=0.05, engine="native")
     assert losses == pytest.approx(run.losses, rel=1e-5)
     assert sum(losses[-50:]) < 0.9 * sum(losses[:50])
-    assert told[-2]["names"] == run.model.sample(6, seed=42)
+    assert told[-2]["names"] == run.model().sample(6, seed=42)
     (val_loss,) = [event["val_loss"] for event in told if event.get("step") == 500]
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
+
+
+def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
+    go(page, "training?steps=40&seed=44")
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("button", name="Play with this model").click(timeout=60_000)
+    expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
+    logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
+    page.locator(".bar.first").wait_for()
+    assert numbers(page.locator(".bar"), "data-logit") == pytest.approx(logits.tolist(), rel=1e-4)
+    go(page, "edit")  # a run, and so another Python
+    page.get_by_role("button", name="no residual").click()
+    page.locator(".two").wait_for(timeout=60_000)
+    told = next(event for event in events(page) if "same" in event)
+    assert told["losses"][0] == pytest.approx(own.score("emma").loss, rel=1e-4)
+    page.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    go(page, "play?text=zo")
+    expect(page.locator(".name").first).to_have_attribute("aria-label", re.compile("^zo"))
 
 
 def test_a_run_takes_commands_and_ends_with_its_screen(page: Page) -> None:

@@ -20,8 +20,8 @@ def measure(checkpoint: Checkpoint) -> Iterator[Event]:
     than those that `loss` is of.
     """
     model = Model(checkpoint.model())
-    settings = model.training.get("settings", {})
-    parts = dataset.split(dataset.load("world").documents, settings.get("val") or HELD_OUT)
+    fraction = model.training.get("feed", {}).get("val")
+    parts = dataset.split(dataset.load("world").documents, fraction or HELD_OUT)
     known = set(model.tokenizer.vocabulary)
     val, test = (
         [t for t in part if known.issuperset(t)][:NAMES] for part in (parts.val, parts.test)
@@ -31,7 +31,7 @@ def measure(checkpoint: Checkpoint) -> Iterator[Event]:
     choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
     yield {
         "names": len(test),
-        "unseen": bool(settings.get("val")),
+        "unseen": bool(fraction),
         "float": sum(model.score(text).loss for text in test) / len(test),
         "uniform": math.log(model.config.vocab_size),
     }

@@ -9,6 +9,7 @@ from typing import Any
 from microgpt import dataset
 from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
+from microgpt.feed import Pretraining
 from microgpt.lab.jobs.controls import Dials, Event
 from microgpt.lab.plane import Points, plane
 from microgpt.training import Run, Settings
@@ -31,13 +32,14 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
         for name in ("n_layer", "n_embd", "n_head", "block_size")
         if name in question
     }
-    run = Run(data, Settings(**question), sizes, engine)
-    uniform, bigram = run.standard()
+    fed = {name: question.pop(name) for name in ("batch", "val", "seed") if name in question}
+    run = Run(Pretraining(data, **fed), Settings(**question), engine, sizes=sizes)
+    uniform, bigram = run.baselines()
     yield {
-        "documents": len(run.train),
+        "documents": len(run.feed.documents),
         "n_params": run.config.n_params,
         "engine": run.engine_name,
-        "vocabulary": run.tokenizer.vocabulary,
+        "vocabulary": run.feed.tokenizer.vocabulary,
         "uniform": uniform,
         "bigram": bigram,
         "steps": run.settings.steps,
@@ -69,7 +71,7 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
 class Look:
     """Looks inside a run now and then: names, gradients, one parameter, the embeddings."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run[Pretraining]) -> None:
         self.run = run
         self.next = self.named = 0.0
         self.points: Points | None = None
@@ -79,20 +81,19 @@ class Look:
         now, run = time.monotonic(), self.run
         if not force and now < self.next:
             return {}
-        size, count = run.settings.batch, len(run.train)
-        batch = [run.train[i % count] for i in range(run.step * size, (run.step + 1) * size)]
+        batch, _ = run.feed.batch(run.step)
         gradients = run.engine.gradients(batch)  # those that the next step will follow
         state = run.engine.state()
         self.points = plane(state["wte"].tolist(), self.points)
         seen: dict[str, Any] = {
             "at": run.step,
-            "document": run.tokenizer.decode(batch[0][1:-1]),
+            "document": run.feed.tokenizer.decode(batch[0][1:-1]),
             "norms": {name: math.hypot(*chain(*g.tolist())) for name, g in gradients.items()},
             "points": [[round(x, 4) for x in point] for point in self.points],
             "followed": self._follow(state, gradients, *follow),
         }
         if force or now > self.named:
-            seen["names"] = run.model.sample(6, seed=run.settings.seed)
+            seen["names"] = run.model().sample(6, seed=run.feed.seed)
             self.named = time.monotonic() + 10 * (time.monotonic() - now)
         ended = time.monotonic()
         self.next = ended + max(SHOWN, SHARE * (ended - now))

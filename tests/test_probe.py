@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from microgpt import probe
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import TrainableEngine, initial_state
 from microgpt.engines.scalar import ScalarEngine
-from microgpt.xray import probe
 from tests.conftest import EMMA
 
 CONFIG = GPTConfig(n_layer=2, n_embd=8, n_head=2, block_size=6)
@@ -104,7 +104,7 @@ def test_the_command(tmp_path: Path) -> None:
         (["emma", "-o", "t.json", "--with", "all"], "a trace has no part 'all'"),
         (["emma", "missing.safetensors"], "missing.safetensors: No such file or directory"),
         (["emma", "trace.json"], "trace.json is not a model that microgpt can use"),
-        (["emma", "-o", "no/t.json"], "No such file or directory"),
+        (["emma", "-o", "no/t.json"], "no/t.json: its folder is missing"),
     ):
         done = run(*words)
         assert (done.returncode, done.stdout) == (2, "")
