@@ -84,7 +84,7 @@ class Bench:
 
 
 def plug(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    return Bench(Console(made[0].data), made[0].labels, made[1], made[0].data)
+    return Bench(Console(made[0].data, watched=True), made[0].labels, made[1], made[0].data)
 
 
 def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
@@ -96,7 +96,7 @@ def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[rom.Rom, IntegerModel]:
-    return rom.make("classic", SIZES, weights(1))
+    return rom.build("classic", SIZES, weights(1))
 
 
 @pytest.fixture(scope="module", params=rom.CARTRIDGES)
@@ -107,7 +107,7 @@ def each(request: pytest.FixtureRequest) -> tuple[rom.Rom, IntegerModel]:
 
 def make(name: str) -> tuple[rom.Rom, IntegerModel]:
     config = GPTConfig(block_size=rom.CARTRIDGES[name].block_size)
-    return rom.make(name, config, weights(1, config))
+    return rom.build(name, config, weights(1, config))
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +299,7 @@ def test_every_token_of_200_names_is_exact_on_snes9x(each: tuple[rom.Rom, Intege
     if not found or not found.origin:
         pytest.skip("stable-retro, which contains a Snes9x core, is not installed")
     core = Path(found.origin).parent / "cores" / "snes9x_libretro.so"
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS) > 1000
 
 
@@ -308,7 +308,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
         core = find_core("bsnes_mercury_accuracy")
     except OSError as error:
         pytest.skip(str(error))
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
         sky = console.screenshot()[::8, 2]  # this core powers on with noise in memory and registers
         assert sky[:, 1].max() < 16, "no green in it"
@@ -316,7 +316,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
 
 
 def test_pal_consoles_make_the_same_names(each: tuple[rom.Rom, IntegerModel]) -> None:
-    with Console(each[0].data, pal=True) as console:
+    with Console(each[0].data, pal=True, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
 
 
@@ -354,13 +354,13 @@ def test_the_header_is_right(bench: Bench) -> None:
 
 
 def test_building_twice_gives_the_same_cartridge(bench: Bench) -> None:
-    assert rom.make("classic", SIZES, weights(1))[0].data == bench.data
+    assert rom.build("classic", SIZES, weights(1))[0].data == bench.data
 
 
 def test_a_larger_block_size_is_cut(bench: Bench) -> None:
     long = GPTConfig(block_size=16)
     state = {**weights(1), "wpe": np.concatenate([weights(1)["wpe"], np.ones((8, 16))])}
-    assert rom.make("classic", long, state)[0].data == bench.data
+    assert rom.build("classic", long, state)[0].data == bench.data
 
 
 def test_an_engine_takes_the_cartridge_of_its_size() -> None:
@@ -388,13 +388,13 @@ def test_what_is_no_cartridge_is_refused() -> None:
 def test_models_that_do_not_fit_are_refused(sizes: dict[str, int], message: str) -> None:
     config = GPTConfig(**{"block_size": 8, **sizes})
     with pytest.raises(ValueError, match=message):
-        rom.make("classic", config, initial_state(config, random.Random(1)))
+        rom.build("classic", config, initial_state(config, random.Random(1)))
 
 
 def test_without_the_assembler_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OSError, match="apt-get install cc65.*macOS.*Windows"):
-        rom.make("classic", SIZES, weights(1))
+        rom.build("classic", SIZES, weights(1))
 
 
 def test_without_a_core_it_says_how_to_get_one() -> None:
@@ -477,7 +477,9 @@ routine squares, 16, 16
 def with_source(text: str) -> tuple[rom.Rom, IntegerModel]:
     """Return the classic cartridge with one source more."""
     model = Classic(SIZES, weights(1))
-    return rom.build("classic", {**tables.classic(model), "bug.asm": text.encode()}), model
+    return rom.assemble(
+        rom.spec("classic"), {**tables.classic(model), "bug.asm": text.encode()}
+    ), model
 
 
 def test_bug_a_width_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
