@@ -552,7 +552,7 @@ def test_runs_keep_every_node(nodes: list[int | None]) -> None:
 @limits(max_examples=10)
 @given(
     st.builds(
-        lambda layers, heads, dim, block: GPTConfig(layers, heads * dim, heads, block),
+        lambda layers, heads, dim, block: GPTConfig(27, layers, heads * dim, heads, block),
         *(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 6)),
     ),
     st.text(LETTERS, max_size=8),
@@ -712,15 +712,15 @@ def test_zoom_says_why_no_gradient_reaches_a_value(emma: Trace) -> None:
     assert emma.graph
     without = [n for n in range(emma.first, len(emma.data)) if n not in emma.graph.turns]
     reasons = {n: zoom.value(emma, n).get("silent") for n in without}
-    hidden = [n for p in emma.positions() for runs in p["hidden"] for n in unrun(runs)]
+    hidden = [n for p in locate(emma) for runs in p["hidden"] for n in unrun(runs)]
     dead = sum(emma.data[n] == 0 for n in hidden)
     before = [n for n in reasons if reasons[n] == "relu" and emma.name(n).startswith("h[")]
     assert len(before) == dead > 0
     assert all(emma.data[n] <= 0 for n in before)
-    probs = [n for p in emma.positions() for n in unrun(p["probs"])]
+    probs = [n for p in locate(emma) for n in unrun(p["probs"])]
     unused = [n for n in reasons if reasons[n] == "unused"]
     assert set(unused) < set(probs)  # those of wrong answers
-    assert len(unused) == len(probs) - len(emma.positions())
+    assert len(unused) == len(probs) - len(locate(emma))
     assert not [n for n in emma.graph.turns if "silent" in zoom.value(emma, n)]
 
 
@@ -732,7 +732,7 @@ def test_zoom_finds_the_first_step_on_each_statement(emma: Trace) -> None:
     code = [emma.code(zoom.around(emma, node)["line"]) for node in nodes if node is not None]
     assert code[0].startswith("return add(surprises)")
     appended = [row for row in code if row.startswith("surprises.append")]
-    assert len(appended) == len(emma.positions())
+    assert len(appended) == len(locate(emma))
 
 
 def test_zoom_goes_from_operation_to_value(emma: Trace) -> None:

@@ -208,7 +208,7 @@ def _silent(trace: Trace, graph: Graph, node: int) -> str | None:
 
 def _statements(trace: Trace, graph: Graph) -> list[int]:
     """Return the steps of backward() that are the first on a statement of gpt() or loss()."""
-    outer = {0} | {found["call"] for found in trace.positions()}
+    outer = {0} | {found["call"] for found in locate(trace)}
     latest: dict[int, int] = {}  # by call: the statement under way, seen from the end
     enclosing: list[int] = [0] * len(trace.events)
     for index in range(trace.calls[0].events[1] - 1, -1, -1):
