@@ -24,7 +24,7 @@ try:
     from microgpt.native.kernel import Model, kernels
 except ImportError as error:
     raise ImportError(
-        "its C part was not built; install a C compiler (gcc or clang), then microgpt anew"
+        "its C part was not built; install a C compiler (gcc or clang), then microgpt again"
     ) from error
 
 DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
