@@ -552,7 +552,7 @@ def test_runs_keep_every_node(nodes: list[int | None]) -> None:
 @limits(max_examples=10)
 @given(
     st.builds(
-        lambda layers, heads, dim, block: GPTConfig(layers, heads * dim, heads, block),
+        lambda layers, heads, dim, block: GPTConfig(27, layers, heads * dim, heads, block),
         *(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 6)),
     ),
     st.text(LETTERS, max_size=8),
