@@ -109,7 +109,7 @@ def test_gradients_and_adam_are_those_of_gpt() -> None:
 
 
 def test_one_event_for_each_statement(emma: Trace) -> None:
-    """At one position, gpt() runs its statements in the order in which they stand."""
+    """At one position, gpt() runs its statements in their order."""
     first = next(i for i, call in enumerate(emma.calls) if call.fn == "gpt")
     lines = [e.line for e in emma.events if e.call == first]
     start = emma.functions["gpt"][0]
