@@ -48,11 +48,20 @@ def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
     lab = start()
     with browser.new_context() as context:
         page = context.new_page()
+        page.clock.install()
         page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
         page.locator(".bar.first").wait_for()
         stop(lab)
         page.get_by_role("button", name="Another").click()
-        expect(page.get_by_role("status").last).to_contain_text("Start it again")
+        banner = page.get_by_role("alert")
+        expect(banner).to_contain_text("Start it again with: microgpt lab")
+        expect(page.locator("main")).to_have_class("stale")
+        page.get_by_role("link", name="Training").click()  # a screen that was never loaded
+        expect(page).to_have_url(re.compile("#play$"))
+        page.clock.fast_forward(60_000)
+        expect(banner).to_contain_text("Start it again with: microgpt lab")
+        expect(page.locator("#status")).to_be_empty()
+        expect(page.locator(".stale .view.play")).to_be_visible()
 
 
 def test_every_screen_is_a_key_away(show: Open) -> None:

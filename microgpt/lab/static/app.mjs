@@ -1,4 +1,5 @@
 // The shell: which screen is shown, in what colours, and what a screen speaks with.
+import { create } from "./model.mjs";
 
 /**
  * What a screen gets: named values that can be watched, and a way to ask.
@@ -10,6 +11,7 @@
  * @property {(name: string, question?: object) => Promise<any>} ask  one question, one answer
  * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) => Promise<void>} run
  * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
+ * @property {() => void} lost  say that the host is gone (the value "gone", which an answer empties)
  * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained (its event `model` names it), or "", the lab's own
  */
 
@@ -21,6 +23,7 @@
  * @property {Model["command"]} command
  * @property {(trained: string) => void} use
  * @property {string} trained  the model to begin with, as `use` names it
+ * @property {string} gone  what to say when it does not answer any more
  */
 
 /**
@@ -41,49 +44,6 @@ const SCREENS = [
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
 ];
 
-/** Values that can be watched, and a host to ask. @param {Host} host @returns {Model} */
-function create(host) {
-  /** @type {Map<string, any>} */
-  const values = new Map();
-  const target = new EventTarget();
-  /** @param {string} name @param {object} question */
-  const key = (name, question) => JSON.stringify([name, question]);
-  /** @type {Promise<Map<string, any>>} what the first screens ask, answered beforehand */
-  const recorded = fetch("recorded.json")
-    .then((answer) => answer.json())
-    .then(
-      (rows) =>
-        new Map(
-          rows.map((/** @type {[string, object, any]} */ [name, question, answer]) => [
-            key(name, question),
-            answer,
-          ]),
-        ),
-      () => new Map(),
-    );
-  let { trained } = host;
-  /** Those recorded are about the lab's own model. @type {Model["ask"]} */
-  const ask = async (name, question = {}) =>
-    (!trained && (await recorded).get(key(name, question))) || host.ask(name, question);
-  return {
-    get: (name) => values.get(name),
-    set(name, value) {
-      values.set(name, value);
-      target.dispatchEvent(new Event(`change:${name}`));
-    },
-    on: (event, heard) => target.addEventListener(event, heard),
-    off: (event, heard) => target.removeEventListener(event, heard),
-    ask,
-    command: host.command,
-    run: host.run,
-    async use(name) {
-      trained = name;
-      host.use(name);
-      this.set("described", { ...(await ask("model")), trained });
-    },
-  };
-}
-
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
 const connected = (await import(content)).connect();
 const model = create(connected);
@@ -97,12 +57,19 @@ let host;
 
 /** Show the screen that the address names: #forward?text=emma. */
 async function show() {
+  const before = shown;
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
   const params = Object.fromEntries(new URLSearchParams(query));
-  const [{ default: view }] = await Promise.all([screen.load(), screen.waits && host]);
+  const view = await screen.load().then((file) => file.default, model.lost);
   if (shown !== screen.id) return; // another was chosen meanwhile
+  if (!view) {
+    shown = before; // it cannot be loaded: the last one stays
+    return history.replaceState(null, "", `#${before}`);
+  }
+  if (screen.waits) await host;
+  if (shown !== screen.id) return;
   leave?.();
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
@@ -162,13 +129,20 @@ addEventListener("keydown", (event) => {
 // What goes wrong anywhere is said in one place, in one line.
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  if (event.reason?.name === "AbortError") return; // whoever asked has left
+  const { name } = event.reason ?? {};
+  if (name === "AbortError" || name === "Gone") return; // the view was left; the banner says it
   const status = /** @type {HTMLElement} */ (document.getElementById("status"));
   status.textContent = event.reason?.message ?? String(event.reason);
   clearTimeout(Number(status.dataset.timer));
   status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
 });
 addEventListener("hashchange", show);
+// A host that answers no more is said until it answers again; what it said before is grey.
+const gone = /** @type {HTMLElement} */ (document.getElementById("gone"));
+model.on("change:gone", () => {
+  gone.textContent = model.get("gone");
+  main.classList.toggle("stale", Boolean(model.get("gone")));
+});
 // Every screen says which model it shows.
 const which = /** @type {HTMLElement} */ (document.getElementById("which"));
 const back = /** @type {HTMLElement} */ (document.getElementById("back"));

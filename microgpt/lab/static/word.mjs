@@ -100,7 +100,8 @@ export function word({
       await heard(text);
       model.set("word", text);
     } catch (error) {
-      said.textContent = /** @type {Error} */ (error).message;
+      const { name, message } = /** @type {Error} */ (error);
+      said.textContent = name === "Gone" ? "" : message; // the page's banner says that
       put(before);
     }
   }

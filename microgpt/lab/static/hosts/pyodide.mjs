@@ -82,6 +82,7 @@ export function connect() {
   let begun = 0;
 
   return {
+    gone: "This page's files cannot be reached. Check the connection, then reload the page",
     trained,
     use(name) {
       trained = name;

@@ -1,4 +1,7 @@
 // The host of `microgpt lab`: a server on this machine, asked by POST; a run is a stream of events.
+import { Gone } from "../model.mjs";
+
+const GONE = "The lab has been closed. Start it again with: microgpt lab";
 
 /** @returns {import("../app.mjs").Host} */
 export function connect() {
@@ -25,13 +28,14 @@ export function connect() {
       });
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw new Error("The lab has been closed. Start it again with: microgpt lab");
+      throw new Gone(GONE);
     }
     if (!answer.ok) throw new Error((await answer.json()).error);
     return answer;
   }
 
   return {
+    gone: GONE,
     trained,
     use(name) {
       trained = name;
@@ -45,9 +49,9 @@ export function connect() {
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
-        const { value, done } = await reader.read().catch((error) => {
+        const { value, done } = await reader.read().catch(() => {
           if (signal.aborted) return { value: "", done: true }; // whoever asked has left
-          throw error;
+          throw new Gone(GONE);
         });
         if (done) return;
         const events = (rest + value).split("\n\n");
