@@ -27,7 +27,7 @@ try:
     from microgpt.native.kernel import Model, kernels
 except ImportError as error:
     raise ImportError(
-        "its C part was not built; install a C compiler (gcc or clang), then microgpt anew"
+        "its C part was not built; install a C compiler (gcc or clang), then microgpt again"
     ) from error
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""The scalar engine: gpt.py itself, adapted to the protocol. Nothing is computed here anew."""
+"""The scalar engine: gpt.py itself, adapted to the protocol. It computes nothing of its own."""
 
 from __future__ import annotations  # some names of gpt.pyi are there for the type checker alone
 

@@ -39,7 +39,7 @@ enum Part { PARAMS, ADAM_M, ADAM_V, GRADIENT }; /* what `put` and `get` move */
 #define MOST_LOSS 745.0
 
 /* A model, a workspace and a cache are blocks of memory, aligned to 64 bytes, that start as zeros.
- * A workspace and a cache serve one thread at a time; whoever writes to a model is alone with it. */
+ * A workspace and a cache serve one thread at a time; no other thread may use a model while one writes to it. */
 typedef struct {
   const char *simd; /* "avx512", "avx2" or "portable" */
   int real_bytes;   /* 4 or 8 */

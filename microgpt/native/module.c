@@ -290,7 +290,7 @@ done:
   return result;
 }
 
-static void settle(Batches *b) { /* the arrays stand still: point into them */
+static void settle(Batches *b) { /* the arrays no longer move: point into them */
   const int32_t *tokens = b->tokens;
   const double *weights = b->weights;
   for (Py_ssize_t d = 0; d < b->n_docs; d++) {

@@ -64,11 +64,11 @@ def begin(question: Event) -> Run[Pretraining]:
 
 def watch(run: Run[Pretraining], controls: Dials) -> Iterator[Event | float | Checkpoint]:
     """Take the steps of a run as its controls allow, and show it now and then."""
-    look, planned, steps = Look(run), run.settings.steps, run.advance()
+    look, steps = Look(run), run.advance()
     yield look(controls.follow, force=True)
     unsaid: Event = {"losses": []}
     rested, sent, due = 0, 0.0, 0.0
-    while run.step < planned:
+    while not run.finished:
         if seconds := controls.take(due if controls.speed else 0.0):
             if seconds < math.inf or rested == run.step:
                 yield seconds
@@ -87,10 +87,10 @@ def watch(run: Run[Pretraining], controls: Dials) -> Iterator[Event | float | Ch
         if progress.val_loss is not None:
             unsaid["val_loss"] = progress.val_loss
         late = not controls.paused and time.monotonic() - sent > FRAME
-        if run.step < planned and (late or "val_loss" in unsaid):
+        if not run.finished and (late or "val_loss" in unsaid):
             yield {"step": run.step} | unsaid | look(controls.follow)
             unsaid, sent = {"losses": []}, time.monotonic()
-    yield {"step": planned} | unsaid | look(controls.follow, force=True)
+    yield {"step": run.step} | unsaid | look(controls.follow, force=True)
     yield run.checkpoint().model()
 
 

@@ -1,4 +1,4 @@
-/* The kernel in WebAssembly: kernel.c and, around it, one float32 model for whoever instantiates it.
+/* The kernel in WebAssembly: kernel.c and, around it, one float32 model for each instance.
  * `make wasm` builds it. The page's side is kernel.mjs, which checks all that goes in here and counts
  * positions and steps.
  *
