@@ -1,4 +1,4 @@
-"""A complete GPT that one can hold in one's head.
+"""A complete GPT that you can hold in your head.
 
     >>> import microgpt
     >>> run = microgpt.train("world", steps=3, seed=42)
@@ -6,7 +6,7 @@
     3
     >>> names = run.model().sample(20, temperature=0.5)
 
-Start reading at gpt.py: the whole algorithm in 200 lines. What stands around it runs the same model
+Start reading at gpt.py: the whole algorithm in 200 lines. The rest runs the same model
 faster, shows it at work, and teaches it.
 """
 

@@ -95,6 +95,9 @@ class QuantizationAware:
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
         return self.engine.loss(batch, weights)
 
+    def losses(self, batch: Batch) -> list[list[float]]:
+        return self.engine.losses(batch)
+
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         return self.engine.gradients(batch, weights)
 

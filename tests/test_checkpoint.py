@@ -31,7 +31,7 @@ def test_what_is_saved_is_loaded(
     tmp_path: Path, n_layer: int, head_dim: int, n_head: int, block_size: int, text: str
 ) -> None:
     vocabulary = "".join(dict.fromkeys(text))
-    config = GPTConfig(n_layer, n_head * head_dim, n_head, block_size, len(vocabulary) + 1)
+    config = GPTConfig(len(vocabulary) + 1, n_layer, n_head * head_dim, n_head, block_size)
     state = initial_state(config, random.Random(1))
     for which in "mv":
         state |= {f"adam.{which}.{name}": np.ones(s) for name, s in config.shapes()}

@@ -88,7 +88,7 @@ def plug(made: tuple[rom.Rom, IntegerModel]) -> Bench:
 
 
 def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    """Return a cartridge that makes no names, so that nobody writes to what a test reads."""
+    """Return a cartridge that makes no names, so that nothing overwrites what a test reads."""
     bench = plug(made)
     bench.console.ask(HALT)
     return bench

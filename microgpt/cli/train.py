@@ -154,4 +154,4 @@ def _report(run: training.Run[Pretraining]) -> None:
     for name in names:
         print(name)
     old = sum(name in known for name in names)
-    print(f"{old} of these {len(names)} stand in the data, {len(names) - old} are new")
+    print(f"{len(names) - old} of these {len(names)} names are new; {old} are in the training data")

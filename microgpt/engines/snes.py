@@ -1,6 +1,7 @@
 """The console as an engine: a cartridge in an emulator, driven through its mailbox."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -53,10 +54,13 @@ class SnesEngine:
         return engine
 
     def _init(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
-        self.config, self._units = model.config, model.units
+        self.config, self._units, self._parts = model.config, model.units, (data, model, core)
         self.console = Console(data, core, watched=True)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
         self.reset()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SnesEngine.of, self._parts
 
     def reset(self) -> None:
         self._pos = 0

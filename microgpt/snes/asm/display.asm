@@ -230,7 +230,7 @@ routine draw_big, 16, 16
         bmi @done
         cmp #'a'
         bcs @small
-        sbc #'A' - 27           ; the carry is clear: A stands behind z
+        sbc #'A' - 27           ; the carry is clear: A comes after z
         bra @tile
 @small: sbc #'a'
 @tile:  jsr tile

@@ -13,7 +13,7 @@ N_TEMPERATURES = 15
 ASK_HALT     = 1                ; stop generating, wait
 ASK_RESET    = 2                ; begin at position 0
 ASK_STEP     = 3                ; gpt_step on `argument`, a token, at the next position
-ASK_LIST     = 4                ; make a list of names from the settings as they stand
+ASK_LIST     = 4                ; make a list of names from the current settings
 ASK_CALL     = 5                ; call the routine at `argument`, with registers, and time it
 
         .segment "ZEROPAGE"
@@ -39,7 +39,7 @@ name_letter:   .res 2           ; where the next letter of the name goes
 
         .segment "MAILBOX"
         .export command, argument, registers, beam, tokens_done
-command:       .res 2           ; written by whoever watches; 0 again when it is done
+command:       .res 2           ; written by an observer; 0 again when it is done
 argument:      .res 2
 registers:     .res 8           ; A X Y P, before and after a call
 beam:          .res 12          ; frames, V, H before a call; frames, V, H after it
