@@ -253,6 +253,79 @@ def test_relu(bench: Bench) -> None:
     assert bench.console.words(SPARE, len(EDGES)).tolist() == [max(0, signed(x)) for x in EDGES]
 
 
+# ---- the multiplier's eight cycles ---------------------------------------------------------------
+
+WRMPYB, RDMPY, READY, LONG_AGO = 0x4203, 0x4216, 8, 1000
+
+# As many instructions as there are around multiplications: bytes; cycles; what 16 bits add to the
+# cycles; of which register.
+OPCODES = {
+    **dict.fromkeys((0x18, 0x38, 0x0A, 0x4A, 0x5B, 0x88, 0xC8, 0xCA, 0xE8, 0xEA), (1, 2, 0, "")),
+    **dict.fromkeys((0x10, 0x30, 0x90, 0xB0, 0xD0, 0xF0), (2, 2, 0, "")),  # branches
+    **dict.fromkeys((0xC2, 0xE2), (2, 3, 0, "")),  # rep, sep
+    **dict.fromkeys((0x64, 0x65, 0x85, 0xA5), (2, 3, 1, "m")),  # direct page
+    **dict.fromkeys((0x84, 0x86, 0xA4, 0xA6), (2, 3, 1, "x")),
+    0xB4: (2, 4, 1, "x"),
+    0xE6: (2, 5, 2, "m"),
+    **dict.fromkeys((0x71, 0x72), (2, 5, 1, "m")),
+    **dict.fromkeys((0x6D, 0x8D, 0x9C, 0xAD, 0xFD), (3, 4, 1, "m")),  # absolute
+    **dict.fromkeys((0x8C, 0x8E, 0xAC, 0xBC), (3, 4, 1, "x")),
+    **dict.fromkeys((0xCE, 0xEE), (3, 6, 2, "m")),
+    **dict.fromkeys((0x69, 0xA9), (2, 2, 1, "m")),  # immediate: a byte more, too
+    **dict.fromkeys((0xA0, 0xC0), (2, 2, 1, "x")),
+    0x80: (2, 3, 0, ""),  # bra
+    0x4C: (3, 3, 0, ""),  # jmp
+    0x60: (1, 6, 0, ""),  # rts
+}
+
+
+def waits(data: bytes, start: int) -> list[int]:
+    """Return the cycles between each multiplication of a routine and each read of it.
+
+    On every way through the program, at least; widths are followed along it.
+    """
+    found: list[int] = []
+    seen: dict[tuple[int, bool, bool], int] = {}
+    ahead = [(start, True, True, LONG_AGO)]  # address, 16 bits in A, in X, cycles since WRMPYB
+    while ahead:
+        at, m, x, elapsed = ahead.pop()
+        if seen.get((at, m, x), 10**6) <= elapsed:
+            continue
+        seen[at, m, x] = elapsed
+        opcode, operand = data[at - 0x8000], data[at - 0x7FFF]
+        size, cycles, wider, register = OPCODES[opcode]
+        wide = {"m": m, "x": x, "": False}[register]
+        word = operand | data[at - 0x7FFE] << 8
+        if size == 3 and word == RDMPY and elapsed < LONG_AGO:
+            found.append(elapsed + 3)  # the opcode and the address are read before
+        next_at = at + size + (wide and opcode in (0x69, 0xA0, 0xA9, 0xC0))
+        elapsed = min(elapsed + cycles + wider * wide, LONG_AGO)
+        if size == 3 and word == WRMPYB:
+            elapsed = 0
+        if opcode in (0xC2, 0xE2):
+            m, x = ((opcode == 0xC2) if operand & bit else w for bit, w in ((32, m), (16, x)))
+        if opcode == 0x60:
+            continue
+        if opcode == 0x4C:
+            next_at = word
+        elif opcode & 0x1F == 0x10 or opcode == 0x80:
+            target = next_at + operand - 256 * (operand > 127)
+            ahead.append((target, m, x, elapsed + (opcode != 0x80)))
+            if opcode == 0x80:
+                continue
+        ahead.append((next_at, m, x, elapsed))
+    return found
+
+
+def test_no_product_is_read_before_it_is_ready(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """Most emulators have it at once; a console takes eight cycles. So they are counted."""
+    made = each[0]
+    routines = [made.labels[name] for name in ("mul16u", "dot") if name in made.labels]
+    found = [cycles for start in routines for cycles in waits(made.data, start)]
+    assert len(found) >= 4 * len(routines)
+    assert min(found) >= READY
+
+
 # ---- the whole: every token, every logit, every probability --------------------------------------
 
 LISTS = [  # seed, temperature, prefix: 200 names
