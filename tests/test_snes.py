@@ -630,6 +630,55 @@ ROUTINES: dict[str, dict[str, object]] = {  # what each needs to run on
 }
 
 
+TIMED: dict[str, dict[str, object]] = {  # of the game, what takes the same with every model
+    "gpt_reset": {},
+    "gpt_step": {"token": 3},
+    "choose": {},
+    "record": {},
+    "take_press": {},
+    "draw_inside": {},
+    "draw_status": {},
+    "draw_frame": {},
+    "draw_rate": {"rate": 801},
+    "draw_letter": {"chosen": 3, "position": 5},
+}
+
+
+def headers() -> dict[tuple[str, str], str]:
+    """Return the comment above each routine, by its source and name."""
+    return {
+        (source.relative_to(tables.ASM).with_suffix("").as_posix(), name): header
+        for source in tables.ASM.rglob("*.asm")
+        for header, name in re.findall(
+            r"((?:^;.*\n)*)routine (\w+),", source.read_text("utf-8"), re.M
+        )
+    }
+
+
+def test_every_routine_says_what_it_takes_and_gives() -> None:
+    fields = ["IN", "OUT", "CLOBBERS", "CLOCKS"]
+    for name, header in headers().items():
+        assert re.findall(r"^;   ([A-Z]+)  ", header, re.M) == fields, name
+
+
+def test_no_routine_is_slower_than_its_header_says(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """At the last position, nobody watching; of several numbers the largest counts."""
+    bench, last = still(each), each[1].config.block_size - 1
+    bench.console.write(bench.console.at["watched"], 0)
+    calls = TIMED | (ROUTINES if last == 7 else {})
+    sources = rom.CARTRIDGES[rom.of_size(last + 1)].sources
+    for (source, name), header in headers().items():
+        if source not in sources or name not in calls:
+            continue
+        for variable, value in {"position": last, **calls[name]}.items():
+            words = value if isinstance(value, list) else [value]
+            bench.console.write(bench.labels[variable], *words)
+        left = bench.console.call(bench.labels[name], x=SPARE, y=SPARE if name != "relu" else 128)
+        numbers = re.findall(r"[\d,]*\d", header.split("CLOCKS")[1])
+        assert left.clocks <= 1.05 * max(int(n.replace(",", "")) for n in numbers) + 50, name
+    bench.console.close()
+
+
 def test_every_routine_of_the_arithmetic_is_among_them() -> None:
     sources = "".join((tables.ASM / f"{name}.asm").read_text() for name in ("math", "vector"))
     assert set(re.findall(r"^routine (\w+),", sources, re.M)) <= ROUTINES.keys()
