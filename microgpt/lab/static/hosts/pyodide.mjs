@@ -96,7 +96,6 @@ export function connect() {
 
   /** @type {Map<string, string>} models that runs have trained, as JSON */
   const models = new Map();
-  let trained = "";
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -107,11 +106,8 @@ export function connect() {
 
   return {
     gone: "This page's files cannot be reached. Check the connection, then reload the page",
-    trained,
-    use(name) {
-      trained = name;
-      answers.worker.postMessage({ use: models.get(name) });
-    },
+    trained: "",
+    use: (name) => answers.worker.postMessage({ use: models.get(name) }),
     async ask(name, question) {
       await ready;
       const id = ++asked;
