@@ -11,7 +11,11 @@ from microgpt.engines.base import Engine, TrainableEngine
 ENGINES = {
     "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
     "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
-    "fixed": ("fixed", "FixedEngine", "the cartridge's integers; runs models, cannot train them"),
+    "fixed": (
+        "fixed",
+        "FixedEngine",
+        "the classic cartridge's integers; runs models, cannot train them",
+    ),
     "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
 }
 if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it

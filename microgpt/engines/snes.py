@@ -54,6 +54,7 @@ class SnesEngine:
 
     def _init(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
         self.config, self._units = model.config, model.units
+        self._model = model
         self.console = Console(data, core)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
         self.reset()
@@ -91,6 +92,12 @@ class SnesEngine:
             "residual": (np.array(residual) * self._units["residual"]).swapaxes(0, 1),
             "hidden": (np.array(hidden) * self._units["hidden"]).swapaxes(0, 1),
         }
+
+    def expected(self, tokens: Document) -> Array:
+        """Return the logits (T, vocab_size) of the cartridge's integers, computed in Python."""
+        cache = self._model.begin(1)
+        seen = [self._model.forward(np.array([x]), t, cache) for t, x in enumerate(tokens)]
+        return np.concatenate([out["logits"] for out in seen]) * self._units["logits"]
 
     def _read(self, name: str, count: int) -> Array:
         return self.console.words(self.console.at[name], count).astype(float)
