@@ -216,13 +216,13 @@ def phases(rounds: int) -> list[dict[str, Any]]:
             f"cc {flags} -w -DREAL_BYTES=4 -o {program} {source}", shell=True, check=True
         )
         found: dict[int, dict[str, Any]] = {}
-        for _ in range(rounds):  # where its memory lies, good or bad, is chosen anew each time
+        for _ in range(rounds):  # a new process may get better or worse memory addresses
             for size in (1, 16):
                 command = [program, str(size), "100"]
                 printed = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-                told = json.loads(printed.stdout)
-                if size not in found or told["step"] < found[size]["step"]:
-                    found[size] = told
+                timed = json.loads(printed.stdout)
+                if size not in found or timed["step"] < found[size]["step"]:
+                    found[size] = timed
     return list(found.values())
 
 
@@ -240,6 +240,20 @@ def threads(rounds: int) -> list[dict[str, Any]]:
                 seconds = timed(lambda: engine.train(work, [1e-4] * 10))  # noqa: B023
                 least[engine] = min(least[engine], seconds)
         found.append({"n_embd": n_embd, "times_as_fast": least[alone] / least[shared]})
+    return found
+
+
+def losses(rounds: int) -> dict[str, dict[str, float]]:
+    """Return how many times the speed of `loss` that of `losses` is, by vector width and batch."""
+    config, found = GPTConfig(vocab_size=VOCAB), dict[str, dict[str, float]]()
+    for name in kernels():
+        engine = create(name, config, STATE)
+        for size in (1, 16, 128):
+            work, one, each = batches(size, 50), 1e9, 1e9
+            for _ in range(10 * rounds):
+                one = min(one, timed(lambda: [engine.loss(batch) for batch in work]))  # noqa: B023
+                each = min(each, timed(lambda: [engine.losses(batch) for batch in work]))  # noqa: B023
+            found.setdefault(name, {})[str(size)] = one / each
     return found
 
 
@@ -346,6 +360,7 @@ def main() -> None:
         for size in ("1", "16")
     }
     figures["phases_us_a_step"] = phases(given.rounds)
+    figures["losses_by_loss"] = losses(given.rounds)
     figures["names_a_second"] = sampling(given.rounds)
     figures["threads"] = threads(given.rounds)
     print(json.dumps(figures, indent=2))

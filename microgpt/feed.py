@@ -109,9 +109,12 @@ class Pretraining(Feed):
             raise ValueError(f"its record does not say what it learned from: {error!r}") from None
 
     def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, None]:
-        """Return the documents of a step, whoever asks and however often."""
-        count, size = len(self.documents), self.batch_size
-        return [self.documents[i % count] for i in range(step * size, (step + 1) * size)], None
+        """Return the documents of a step: the same ones for every call."""
+        first = step * self.batch_size % len(self.documents)
+        batch = [*self.documents[first : first + self.batch_size]]
+        while len(batch) < self.batch_size:  # round and round
+            batch += self.documents[: self.batch_size - len(batch)]
+        return batch, None
 
     def record(self) -> dict[str, Any]:
         """Return where the documents are and how they are used."""

@@ -56,7 +56,7 @@ def test_training_from_a_terminal(cli: Callable[..., Finished], tmp_path: Path) 
     lines = done.stdout.splitlines()
     assert lines[0] == "world: 18,994 documents, 26 characters; 472 parameters; engine scalar"
     repeat = lines[1].removeprefix("repeat with: microgpt ").split()
-    assert lines[-1].endswith("are new")
+    assert lines[-1].endswith("are in the training data")
     assert "3.2958  knowing nothing" in done.stdout
     assert done.stderr.splitlines()[-1].startswith("step 30/30 | loss ")
     log = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
@@ -65,7 +65,7 @@ def test_training_from_a_terminal(cli: Callable[..., Finished], tmp_path: Path) 
     assert cli(*repeat).stdout == done.stdout, "the printed command repeats the run"
     names = set(dataset.load("world").documents)
     known = sum(name in names for name in lines[-21:-1])
-    assert lines[-1] == f"{known} of these 20 stand in the data, {20 - known} are new"
+    assert lines[-1] == f"{20 - known} of these 20 names are new; {known} are in the training data"
     best = microgpt.load(tmp_path / "m.best.safetensors")
     assert best.training["best_val_loss"] == min(line.get("val_loss", 9) for line in log)
     assert sorted(os.listdir(tmp_path)) == ["m.best.safetensors", "m.jsonl", "m.safetensors"]

@@ -1,6 +1,6 @@
 """The heart: that it is one short file which runs alone, and that what it computes is right.
 
-Four oracles stand outside it: the published losses and names, central differences, differentiation
+It has four outside oracles: the published losses and names, central differences, differentiation
 by a complex step, and PyTorch.
 """
 

@@ -84,11 +84,11 @@ class Bench:
 
 
 def plug(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    return Bench(Console(made[0].data), made[0].labels, made[1], made[0].data)
+    return Bench(Console(made[0].data, watched=True), made[0].labels, made[1], made[0].data)
 
 
 def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    """Return a cartridge that makes no names, so that nobody writes to what a test reads."""
+    """Return a cartridge that makes no names, so that nothing overwrites what a test reads."""
     bench = plug(made)
     bench.console.ask(HALT)
     return bench
@@ -96,7 +96,7 @@ def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[rom.Rom, IntegerModel]:
-    return rom.make("classic", SIZES, weights(1))
+    return rom.build("classic", SIZES, weights(1))
 
 
 @pytest.fixture(scope="module", params=rom.CARTRIDGES)
@@ -107,7 +107,7 @@ def each(request: pytest.FixtureRequest) -> tuple[rom.Rom, IntegerModel]:
 
 def make(name: str) -> tuple[rom.Rom, IntegerModel]:
     config = GPTConfig(block_size=rom.CARTRIDGES[name].block_size)
-    return rom.make(name, config, weights(1, config))
+    return rom.build(name, config, weights(1, config))
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +253,79 @@ def test_relu(bench: Bench) -> None:
     assert bench.console.words(SPARE, len(EDGES)).tolist() == [max(0, signed(x)) for x in EDGES]
 
 
+# ---- the multiplier's eight cycles ---------------------------------------------------------------
+
+WRMPYB, RDMPY, READY, LONG_AGO = 0x4203, 0x4216, 8, 1000
+
+# As many instructions as there are around multiplications: bytes; cycles; what 16 bits add to the
+# cycles; of which register.
+OPCODES = {
+    **dict.fromkeys((0x18, 0x38, 0x0A, 0x4A, 0x5B, 0x88, 0xC8, 0xCA, 0xE8, 0xEA), (1, 2, 0, "")),
+    **dict.fromkeys((0x10, 0x30, 0x90, 0xB0, 0xD0, 0xF0), (2, 2, 0, "")),  # branches
+    **dict.fromkeys((0xC2, 0xE2), (2, 3, 0, "")),  # rep, sep
+    **dict.fromkeys((0x64, 0x65, 0x85, 0xA5), (2, 3, 1, "m")),  # direct page
+    **dict.fromkeys((0x84, 0x86, 0xA4, 0xA6), (2, 3, 1, "x")),
+    0xB4: (2, 4, 1, "x"),
+    0xE6: (2, 5, 2, "m"),
+    **dict.fromkeys((0x71, 0x72), (2, 5, 1, "m")),
+    **dict.fromkeys((0x6D, 0x8D, 0x9C, 0xAD, 0xFD), (3, 4, 1, "m")),  # absolute
+    **dict.fromkeys((0x8C, 0x8E, 0xAC, 0xBC), (3, 4, 1, "x")),
+    **dict.fromkeys((0xCE, 0xEE), (3, 6, 2, "m")),
+    **dict.fromkeys((0x69, 0xA9), (2, 2, 1, "m")),  # immediate: a byte more, too
+    **dict.fromkeys((0xA0, 0xC0), (2, 2, 1, "x")),
+    0x80: (2, 3, 0, ""),  # bra
+    0x4C: (3, 3, 0, ""),  # jmp
+    0x60: (1, 6, 0, ""),  # rts
+}
+
+
+def waits(data: bytes, start: int) -> list[int]:
+    """Return the cycles between each multiplication of a routine and each read of it.
+
+    On every way through the program, at least; widths are followed along it.
+    """
+    found: list[int] = []
+    seen: dict[tuple[int, bool, bool], int] = {}
+    ahead = [(start, True, True, LONG_AGO)]  # address, 16 bits in A, in X, cycles since WRMPYB
+    while ahead:
+        at, m, x, elapsed = ahead.pop()
+        if seen.get((at, m, x), 10**6) <= elapsed:
+            continue
+        seen[at, m, x] = elapsed
+        opcode, operand = data[at - 0x8000], data[at - 0x7FFF]
+        size, cycles, wider, register = OPCODES[opcode]
+        wide = {"m": m, "x": x, "": False}[register]
+        word = operand | data[at - 0x7FFE] << 8
+        if size == 3 and word == RDMPY and elapsed < LONG_AGO:
+            found.append(elapsed + 3)  # the opcode and the address are read before
+        next_at = at + size + (wide and opcode in (0x69, 0xA0, 0xA9, 0xC0))
+        elapsed = min(elapsed + cycles + wider * wide, LONG_AGO)
+        if size == 3 and word == WRMPYB:
+            elapsed = 0
+        if opcode in (0xC2, 0xE2):
+            m, x = ((opcode == 0xC2) if operand & bit else w for bit, w in ((32, m), (16, x)))
+        if opcode == 0x60:
+            continue
+        if opcode == 0x4C:
+            next_at = word
+        elif opcode & 0x1F == 0x10 or opcode == 0x80:
+            target = next_at + operand - 256 * (operand > 127)
+            ahead.append((target, m, x, elapsed + (opcode != 0x80)))
+            if opcode == 0x80:
+                continue
+        ahead.append((next_at, m, x, elapsed))
+    return found
+
+
+def test_no_product_is_read_before_it_is_ready(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """Most emulators have it at once; a console takes eight cycles. So they are counted."""
+    made = each[0]
+    routines = [made.labels[name] for name in ("mul16u", "dot") if name in made.labels]
+    found = [cycles for start in routines for cycles in waits(made.data, start)]
+    assert len(found) >= 4 * len(routines)
+    assert min(found) >= READY
+
+
 # ---- the whole: every token, every logit, every probability --------------------------------------
 
 LISTS = [  # seed, temperature, prefix: 200 names
@@ -299,7 +372,7 @@ def test_every_token_of_200_names_is_exact_on_snes9x(each: tuple[rom.Rom, Intege
     if not found or not found.origin:
         pytest.skip("stable-retro, which contains a Snes9x core, is not installed")
     core = Path(found.origin).parent / "cores" / "snes9x_libretro.so"
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS) > 1000
 
 
@@ -308,7 +381,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
         core = find_core("bsnes_mercury_accuracy")
     except OSError as error:
         pytest.skip(str(error))
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
         sky = console.screenshot()[::8, 2]  # this core powers on with noise in memory and registers
         assert sky[:, 1].max() < 16, "no green in it"
@@ -316,7 +389,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
 
 
 def test_pal_consoles_make_the_same_names(each: tuple[rom.Rom, IntegerModel]) -> None:
-    with Console(each[0].data, pal=True) as console:
+    with Console(each[0].data, pal=True, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
 
 
@@ -354,13 +427,13 @@ def test_the_header_is_right(bench: Bench) -> None:
 
 
 def test_building_twice_gives_the_same_cartridge(bench: Bench) -> None:
-    assert rom.make("classic", SIZES, weights(1))[0].data == bench.data
+    assert rom.build("classic", SIZES, weights(1))[0].data == bench.data
 
 
 def test_a_larger_block_size_is_cut(bench: Bench) -> None:
     long = GPTConfig(block_size=16)
     state = {**weights(1), "wpe": np.concatenate([weights(1)["wpe"], np.ones((8, 16))])}
-    assert rom.make("classic", long, state)[0].data == bench.data
+    assert rom.build("classic", long, state)[0].data == bench.data
 
 
 def test_an_engine_takes_the_cartridge_of_its_size() -> None:
@@ -388,13 +461,13 @@ def test_what_is_no_cartridge_is_refused() -> None:
 def test_models_that_do_not_fit_are_refused(sizes: dict[str, int], message: str) -> None:
     config = GPTConfig(**{"block_size": 8, **sizes})
     with pytest.raises(ValueError, match=message):
-        rom.make("classic", config, initial_state(config, random.Random(1)))
+        rom.build("classic", config, initial_state(config, random.Random(1)))
 
 
 def test_without_the_assembler_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OSError, match="apt-get install cc65.*macOS.*Windows"):
-        rom.make("classic", SIZES, weights(1))
+        rom.build("classic", SIZES, weights(1))
 
 
 def test_without_a_core_it_says_how_to_get_one() -> None:
@@ -477,7 +550,9 @@ routine squares, 16, 16
 def with_source(text: str) -> tuple[rom.Rom, IntegerModel]:
     """Return the classic cartridge with one source more."""
     model = Classic(SIZES, weights(1))
-    return rom.build("classic", {**tables.classic(model), "bug.asm": text.encode()}), model
+    return rom.assemble(
+        rom.spec("classic"), {**tables.classic(model), "bug.asm": text.encode()}
+    ), model
 
 
 def test_bug_a_width_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -553,6 +628,55 @@ ROUTINES: dict[str, dict[str, object]] = {  # what each needs to run on
     "relu": {},
     "attend": {"position": 3},
 }
+
+
+TIMED: dict[str, dict[str, object]] = {  # of the game, what takes the same with every model
+    "gpt_reset": {},
+    "gpt_step": {"token": 3},
+    "choose": {},
+    "record": {},
+    "take_press": {},
+    "draw_inside": {},
+    "draw_status": {},
+    "draw_frame": {},
+    "draw_rate": {"rate": 801},
+    "draw_letter": {"chosen": 3, "position": 5},
+}
+
+
+def headers() -> dict[tuple[str, str], str]:
+    """Return the comment above each routine, by its source and name."""
+    return {
+        (source.relative_to(tables.ASM).with_suffix("").as_posix(), name): header
+        for source in tables.ASM.rglob("*.asm")
+        for header, name in re.findall(
+            r"((?:^;.*\n)*)routine (\w+),", source.read_text("utf-8"), re.M
+        )
+    }
+
+
+def test_every_routine_says_what_it_takes_and_gives() -> None:
+    fields = ["IN", "OUT", "CLOBBERS", "CLOCKS"]
+    for name, header in headers().items():
+        assert re.findall(r"^;   ([A-Z]+)  ", header, re.M) == fields, name
+
+
+def test_no_routine_is_slower_than_its_header_says(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """At the last position, nobody watching; of several numbers the largest counts."""
+    bench, last = still(each), each[1].config.block_size - 1
+    bench.console.write(bench.console.at["watched"], 0)
+    calls = TIMED | (ROUTINES if last == 7 else {})
+    sources = rom.CARTRIDGES[rom.of_size(last + 1)].sources
+    for (source, name), header in headers().items():
+        if source not in sources or name not in calls:
+            continue
+        for variable, value in {"position": last, **calls[name]}.items():
+            words = value if isinstance(value, list) else [value]
+            bench.console.write(bench.labels[variable], *words)
+        left = bench.console.call(bench.labels[name], x=SPARE, y=SPARE if name != "relu" else 128)
+        numbers = re.findall(r"[\d,]*\d", header.split("CLOCKS")[1])
+        assert left.clocks <= 1.05 * max(int(n.replace(",", "")) for n in numbers) + 50, name
+    bench.console.close()
 
 
 def test_every_routine_of_the_arithmetic_is_among_them() -> None:

@@ -155,6 +155,19 @@ def test_moments_do_not_linger_as_denormals(create: Create) -> None:
     assert (rare == 0).all()
 
 
+def test_a_browsers_python_holds_the_contract() -> None:
+    """Its engine `wasm`, with weights too, against gpt.py there: in Pyodide, run by Node."""
+    if not (ROOT / "tests" / "node_modules" / "pyodide").exists():
+        pytest.skip("pyodide is not installed: npm install --prefix tests")
+    run: list[str | Path] = [
+        str(NODE),
+        ROOT / "tests" / "pyodide.mjs",
+        ROOT / "tests" / "wasm_engine.py",
+    ]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.stdout == "held\n", done.stderr
+
+
 # ---- What must not happen ------------------------------------------------------------------------
 
 REFUSED = [
@@ -164,15 +177,22 @@ REFUSED = [
     ("engine.step(NaN)", "token NaN is not in the vocabulary"),
     ("engine.step()", "token undefined is not in the vocabulary"),
     ("engine.step('1')", "token 1 is not in the vocabulary"),
-    ("Array.from({length: 17}, () => engine.step(0))", "the context is full: block_size is 16"),
+    (
+        "Array.from({length: 17}, () => engine.step(0))",
+        "17 tokens do not fit block_size 16",
+    ),
     ("engine.loss([])", "the batch is empty"),
     ("engine.loss([[26]])", "the document [26] has no next token"),
     ("engine.loss([[26, 4, 99]])", "token 99 is not in the vocabulary"),
     ("engine.gradients([[26, 4, 2 ** 32]])", "token 4294967296 is not in the vocabulary"),
-    ("engine.train([[[26, 4, 26]]], [])", "there are 1 batches and 0 rates"),
+    ("engine.train([[[26, 4, 26]]], [])", "batches, rates and weights differ in length: 1,0,1"),
     ("engine.train([[[26, 4, 26]]], [NaN])", "rates[0] is NaN"),
     ("engine.train([[[26, 4, 26]], [[27, 0]]], [1, 1])", "token 27 is not in the vocabulary"),
-    ("engine.inspect([])", "0 tokens do not fit block_size 16; give 1 to 16"),
+    ("engine.loss([[26, 4, 26]], [[1]])", "weights must hold a list for each document, of [2] num"),
+    ("engine.gradients([[26, 4, 26]], [])", "weights must hold a list for each document"),
+    ("engine.train([[[26, 4, 26]]], [1], [[[1], [1]]])", "weights must hold a list"),
+    ("engine.losses([[26]])", "the document [26] has no next token"),
+    ("engine.inspect([])", "there are no tokens; give at least one"),
     ("engine.inspect(Array(17).fill(0))", "17 tokens do not fit block_size 16"),
     ("engine.inspect([31])", "token 31 is not in the vocabulary"),
     ("engine.sample(0, -1, 0)", "count is -1"),
@@ -189,14 +209,21 @@ REFUSED = [
     ("engine.load({params: Array(4192).fill(1e39)})", "params[0] is 1e+39"),
     ("engine.load({...engine.state(), v: Array(4192).fill(NaN)})", "v[0] is NaN"),
     ("engine.load({...engine.state(), t: -1})", "t is -1"),
-    ("create(module, {n_layer: 1})", "n_embd is undefined; it must be a whole number, 1 or more"),
+    (
+        "create(module, {n_layer: 1})",
+        "vocab_size is undefined; it must be a whole number",
+    ),
     ("create(module, {...engine.config, n_head: 3})", "a multiple of n_head, 3"),
     ("create(module, {...engine.config, n_layer: 2 ** 31 - 1})", "does not fit the memory"),
     ("create(module, {...engine.config, n_embd: 2 ** 30, n_head: 1})", "does not fit the memory"),
     ("create(module, {...engine.config, block_size: 2 ** 30})", "does not fit the memory"),
     ("create(module, {...engine.config, vocab_size: 2 ** 31 - 1})", "does not fit the memory"),
-    ("create(module, engine.config, {beta1: 1, beta2: 0, eps: 1})", "beta1 is 1"),
+    ("create(module, engine.config, {beta1: 1, beta2: 0, eps: 1, weight_decay: 0})", "beta1 is 1"),
     ("create(module, engine.config, {beta1: 0, beta2: 0, eps: NaN})", "eps is NaN"),
+    (
+        "create(module, engine.config, {beta1: 0, beta2: 0, eps: 1, weight_decay: -1})",
+        "weight_decay is -1",
+    ),
 ]
 
 

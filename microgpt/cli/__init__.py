@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except click.ClickException as error:
         status = _complain(error.format_message())
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except OSError as error:
@@ -102,7 +102,7 @@ class Rooms(click.Group):
 @click.version_option(__version__, prog_name="microgpt", message="%(prog)s %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:
-    """A complete GPT that one can hold in one's head: train it, sample it, look inside.
+    """A complete GPT that you can hold in your head: train it, sample it, look inside.
 
     Start reading at microgpt/gpt.py, the whole algorithm in 200 lines.
     """

@@ -1,4 +1,4 @@
-"""A run under way, for the commands that train: saved, logged, shown, and stopped by Ctrl-C."""
+"""A run in progress, for the commands that train: saved, logged, shown, and stopped by Ctrl-C."""
 
 import json
 import signal
@@ -35,12 +35,12 @@ def advance(run: training.Run[Any], out: str | None, write: Observer, keep_best:
                 saved = time.monotonic()
             if interrupted():
                 break
-    return run.step == run.settings.steps
+    return run.finished
 
 
 @contextmanager
 def log(path: str | None, run: training.Run[Any]) -> Iterator[Observer]:
-    """Give a function that writes a progress as JSON lines, going on where the run stands."""
+    """Give a function that writes a progress as JSON lines, going on where the run is."""
     if path is None:
         yield lambda progress: None
         return

@@ -13,7 +13,7 @@ N_TEMPERATURES = 15
 ASK_HALT     = 1                ; stop generating, wait
 ASK_RESET    = 2                ; begin at position 0
 ASK_STEP     = 3                ; gpt_step on `argument`, a token, at the next position
-ASK_LIST     = 4                ; make a list of names from the settings as they stand
+ASK_LIST     = 4                ; make a list of names from the current settings
 ASK_CALL     = 5                ; call the routine at `argument`, with registers, and time it
 
         .segment "ZEROPAGE"
@@ -39,7 +39,7 @@ name_letter:   .res 2           ; where the next letter of the name goes
 
         .segment "MAILBOX"
         .export command, argument, registers, beam, tokens_done
-command:       .res 2           ; written by whoever watches; 0 again when it is done
+command:       .res 2           ; written by an observer; 0 again when it is done
 argument:      .res 2
 registers:     .res 8           ; A X Y P, before and after a call
 beam:          .res 12          ; frames, V, H before a call; frames, V, H after it
@@ -78,6 +78,9 @@ units:         .word $1000, $0100, $0010, $0001 ; ... and what turns each by one
         .segment "CODE"
 
 ; Play, for ever.
+;   IN        frames count up
+;   OUT       -
+;   CLOBBERS  anything
 ;   CLOCKS    it never ends
 routine play, 16, 16
         lda #$1990
@@ -318,15 +321,19 @@ routine take_press, 16, 16
 ;   IN        command, pad_queue
 ;   OUT       turn: not 0 if the list is to begin again, or to stop
 ;   CLOBBERS  anything
-;   CLOCKS    250; more if there is something to do
+;   CLOCKS    200; more if there is something to do
 routine poll, 16, 16
         lda command
-        beq @next
-        jmp answer
+        bne @answer
+        lda pad_put
+        cmp pad_taken
+        beq @done
 @next:  call take_press
         beq @done
         call obey
         bra @next
+@answer:
+        jmp answer
 @done:  rts
 .endproc
 
