@@ -35,7 +35,7 @@ def advance(run: training.Run[Any], out: str | None, write: Observer, keep_best:
                 saved = time.monotonic()
             if interrupted():
                 break
-    return run.step == run.settings.steps
+    return run.finished
 
 
 @contextmanager

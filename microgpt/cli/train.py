@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from microgpt import checkpoint, dataset, engines, training
+from microgpt import checkpoint, dataset, engines, files, training
 from microgpt.cli import commands, note
 from microgpt.cli.progress import advance, log
 from microgpt.feed import Pretraining
@@ -81,7 +81,7 @@ def train(context: click.Context, /, **given: Any) -> int:
             run.checkpoint().model().save(out)
         _report(run)
         return 0
-    path = out or _unused("interrupted.safetensors")
+    path = out or str(files.unused("interrupted.safetensors"))
     run.checkpoint().save(path)
     note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
     words = ["microgpt", "train", "--resume", path]
@@ -135,15 +135,6 @@ def _introduce(run: training.Run[Pretraining]) -> None:
         words += [f"--{name}", str(value)]
     words += ["--val", str(fed.fraction)] if fed.fraction else []
     print(f"repeat with: {shlex.join(words)}", flush=True)
-
-
-def _unused(path: str) -> str:
-    """Return the path, or if there is such a file, one like it with a number that is free."""
-    free, number = Path(path), 1
-    while free.exists():
-        number += 1
-        free = Path(path).with_stem(f"{Path(path).stem}-{number}")
-    return str(free)
 
 
 def _report(run: training.Run[Pretraining]) -> None:
