@@ -8,6 +8,7 @@ model is a checkpoint without `adam.*`.
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from microgpt import files
@@ -20,6 +21,7 @@ if not BROWSER:  # there, models come as JSON
     from safetensors.numpy import save as to_safetensors
 
 FORMAT = "microgpt 1"
+SHIPPED = Path(__file__).parent / "data" / "model.safetensors"  # small, and trained
 
 
 @dataclass(frozen=True)

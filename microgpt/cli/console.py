@@ -6,11 +6,12 @@ from pathlib import Path
 import click
 
 from microgpt import cartridge, checkpoint, files
-from microgpt.cli import commands
+from microgpt.cli.commands import group
 from microgpt.cli.progress import advance
+from microgpt.cli.terminal import say
 
 
-@commands.command()
+@group.command()
 @click.argument("model", required=False)
 @click.option(
     "--cartridge", "name", default="classic", show_default=True, help="classic, or turbo."
@@ -25,22 +26,22 @@ def rom(model: str | None, name: str, out: str) -> int:
         trained = checkpoint.Checkpoint.load(model).model()
     else:
         run = cartridge.start(name)
-        print(
+        say(
             f"training first: {run.settings.steps:,} steps of {run.feed.batch_size} documents "
             f"({run.feed.dataset.name}), engine {run.engine_name}"
         )
-        if not advance(run, None, lambda progress: None, False):
+        if not advance(run):
             return 130
         trained = run.checkpoint().model()
     made = cartridge.make(name, trained)
     files.write(out, made.rom.data)
     for line in made.report():
-        print(line)
-    print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
+        say(line)
+    say(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
     return 0
 
 
-@commands.command()
+@group.command()
 @click.argument("file")
 @click.option("--core", metavar="NAME|FILE", help="A libretro core; the fastest found by default.")
 @click.option("--frames", type=int, metavar="N", help="Until 20 names are there, by default.")
@@ -52,4 +53,4 @@ def play(
     """Run a cartridge in an emulator; print its names."""
     presses = [cartridge.Press.of(text) for text in press]
     for name in cartridge.play(Path(file).read_bytes(), core, frames, presses, screenshot):
-        print(name, flush=True)
+        say(name, flush=True)
