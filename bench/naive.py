@@ -1,7 +1,7 @@
 """The model of gpt.py as one writes it first: the yardstick of bench/heart.py.
 
 Every + and every * of two numbers is a node, constants too; backward sorts the graph by recursion;
-everything stands at the top level of one script. It draws, computes and prints what gpt.py does.
+everything is at the top level of one script. It draws, computes and prints what gpt.py does.
 
     python bench/naive.py FILE
 """

@@ -216,13 +216,13 @@ def phases(rounds: int) -> list[dict[str, Any]]:
             f"cc {flags} -w -DREAL_BYTES=4 -o {program} {source}", shell=True, check=True
         )
         found: dict[int, dict[str, Any]] = {}
-        for _ in range(rounds):  # where its memory lies, good or bad, is chosen anew each time
+        for _ in range(rounds):  # a new process may get better or worse memory addresses
             for size in (1, 16):
                 command = [program, str(size), "100"]
                 printed = subprocess.run(command, cwd=folder, capture_output=True, check=True)
-                told = json.loads(printed.stdout)
-                if size not in found or told["step"] < found[size]["step"]:
-                    found[size] = told
+                timed = json.loads(printed.stdout)
+                if size not in found or timed["step"] < found[size]["step"]:
+                    found[size] = timed
     return list(found.values())
 
 

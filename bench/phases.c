@@ -63,7 +63,7 @@ static double compute(const Sizes s, real *model, const Adam *a) {
   const double start = now();
   for (int step = 0; step < STEPS; step++)
     for (size i = 0, k = 0; i < s.params; i += LANES, k++)
-      adam(near, model + k % 4 * LANES, all((real)1e-3), a, (int)k);
+      adam(near, model + k % 4 * LANES, all((real)1e-3), a, (int)k, KEEP);
   return (now() - start) / STEPS;
 }
 
@@ -100,9 +100,9 @@ int main(int count, char **arguments) {
   start = now();                                              \
   for (int step = 0; step < STEPS; step++) loss += work_;     \
   if ((took = (now() - start) / STEPS) < best) best = took
-    BEST(forward, measure(&c, model, work, docs + step * batch, batch, 1.0 / batch));
+    BEST(forward, measure(&c, model, work, docs + step * batch, batch, 1.0 / batch, NULL));
     BEST(backward, gradient(&c, model, work, docs + step * batch, batch, 1.0 / batch));
-    const Step with = {1e-4, 0.85, 0.99, 1e-8, 1000};
+    const Step with = {1e-4, 0.85, 0.99, 1e-8, 0, 1000};
     BEST(whole, train(&c, model, work, docs + step * batch, batch, &with));
     const Adam a = adam_of(&with);
     if ((took = multiply_adds()) < mul) mul = took;

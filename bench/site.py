@@ -27,7 +27,7 @@ from microgpt.lab.export import export
 
 OPENINGS = 5
 STEPS = {"wasm": 10_000, "scalar": 100}
-# Notes when each step of a run was told, as the page hears of it.
+# Notes when the page receives each step of a run.
 NOTE = """
 globalThis.steps = [];
 globalThis.Worker = class extends Worker {
@@ -60,7 +60,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def open_page(browser: Browser, address: str) -> Page:
-    """Open the site anew."""
+    """Open the site in a fresh context."""
     page = browser.new_context().new_page()
     page.add_init_script(NOTE)
     page.goto(address)

@@ -70,7 +70,6 @@ def clocks(console: Console, labels: dict[str, int], routine: str) -> int:
 def list_frames(console: Console) -> tuple[int, int]:
     """Return the frames and the tokens of twenty names, at full speed."""
     console.ask(HALT)
-    console.write(console.at["watched"], 0)
     first = console.word(console.at["tokens_done"])
     console.ask(LIST)
     frames = 0
@@ -85,8 +84,8 @@ def measure(name: str) -> dict[str, Any]:
     run = cartridge.start(name)
     for _ in run.advance():
         pass
-    made, _ = rom.make(name, run.config, run.checkpoint().model().state)
-    with Console(made.data) as console:
+    made, _ = rom.build(name, run.config, run.checkpoint().model().state)
+    with Console(made.data, watched=True) as console:
         list(console.list())  # so that everything holds what it holds in the game
         console.write(console.at["watched"], 0)
         routines = {

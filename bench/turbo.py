@@ -12,7 +12,6 @@ with that phase done twice, which changes no result; what a token then takes lon
 import argparse
 import json
 import random
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -72,17 +71,14 @@ def build(files: Mapping[str, bytes], line: str = "") -> rom.Rom:
     if line:
         whole = next(text for text in source.splitlines(True) if text.strip().startswith(line))
         source = source.replace(whole, whole + whole, 1)
-    plain = replace(rom.CARTRIDGES["turbo"], sources=rom.GAME)
-    given = {**tables.files(), **files, "gpt.asm": source.encode()}
-    with tempfile.TemporaryDirectory() as folder:
-        return rom._build("turbo", plain, given, Path(folder))
+    plain = replace(rom.spec("turbo"), sources=rom.GAME)
+    return rom.assemble(plain, {**files, "gpt.asm": source.encode()})
 
 
 def times(made: rom.Rom, tokens: list[int], routines: list[str]) -> list[list[int]]:
     """Return the clocks of each routine at each position of a document, nobody watching."""
     with Console(made.data) as console:
         console.ask(HALT)
-        console.write(console.at["watched"], 0)
         taken = []
         for position, token in enumerate(tokens):
             console.write(made.labels["position"], position)

@@ -1,4 +1,4 @@
-"""A complete GPT that one can hold in one's head.
+"""A complete GPT that you can hold in your head.
 
     >>> import microgpt
     >>> run = microgpt.train("world", steps=3, seed=42)
@@ -6,7 +6,7 @@
     3
     >>> names = run.model().sample(20, temperature=0.5)
 
-Start reading at gpt.py: the whole algorithm in 200 lines. What stands around it runs the same model
+Start reading at gpt.py: the whole algorithm in 200 lines. The rest runs the same model
 faster, shows it at work, and teaches it.
 """
 
@@ -25,8 +25,10 @@ __version__ = "0.1.0"
 __all__ = ["Adam", "GPTConfig", "Model", "Pretraining", "Run", "Settings", "load", "show", "train"]
 
 
-def load(path: str | os.PathLike[str], engine: str | None = None) -> "Model":
-    """Read a model from a file.
+def load(
+    path: str | os.PathLike[str], engine: str | None = None, dtype: str | None = None
+) -> "Model":
+    """Read a model from a file, to run it on an engine: the best one there is by default.
 
     Raises:
         OSError: the file cannot be read.
@@ -34,7 +36,7 @@ def load(path: str | os.PathLike[str], engine: str | None = None) -> "Model":
     """
     from microgpt.model import Model
 
-    return Model.load(path, engine)
+    return Model.load(path, engine, {"dtype": dtype} if dtype else None)
 
 
 def show(trace: "Trace", screen: Literal["forward", "backward"] = "forward") -> Any:

@@ -5,7 +5,7 @@ Those lists support the only two operations used there: tolist() and [i][j].
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 BROWSER = sys.platform == "emscripten"  # Python compiled to WebAssembly: Pyodide
@@ -37,6 +37,16 @@ def array(numbers: Any) -> Array:
     if BROWSER:
         return Rows(numbers) if isinstance(numbers, list) else float(numbers)  # type: ignore[return-value]
     return np.array(numbers, dtype=float)
+
+
+def reshape(numbers: Any, sizes: Sequence[int]) -> Array:
+    """Return a flat row of numbers as an array of floats, with so many in each direction."""
+    if not BROWSER:
+        return np.reshape(np.asarray(numbers, dtype=float), sizes)
+    rows = list(numbers)
+    for size in reversed(sizes[1:]):
+        rows = [rows[i : i + size] for i in range(0, len(rows), size)]
+    return array(rows)
 
 
 def shape(numbers: Array) -> tuple[int, ...]:

@@ -1,23 +1,19 @@
 """The pipeline: train -> integers -> tables -> ca65 -> ld65 -> a file that a console runs."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
 from microgpt import dataset, engines, files
-from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
 from microgpt.documents import Document
-from microgpt.engines.base import Engine
-from microgpt.engines.fixed import FixedEngine
 from microgpt.feed import Pretraining
+from microgpt.integers import base as integers
 from microgpt.integers import turbo
-from microgpt.integers.base import IntegerModel
-from microgpt.integers.base import loss as integer_loss
+from microgpt.integers.base import Choice, IntegerModel, Integers
 from microgpt.quantization import QuantizationAware
 from microgpt.snes import rom
 from microgpt.snes.console import STARTUP, Console
@@ -28,6 +24,7 @@ from microgpt.training import Quantization, Run, Settings
 HELD_OUT = 0.1  # share of the unique names that is held out to choose by, and again to report
 WRAM = ("ZEROPAGE", "MAILBOX", "BSS", "PAGES")  # segments
 COMPARED = 100  # documents whose logits are compared, one by one
+FIRST_SEED = 0x1990  # of the list that a cartridge begins with
 CHECKED = 5  # documents that the cartridge itself reads, in the emulator
 
 
@@ -53,13 +50,36 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class Cartridge:
-    """A cartridge, and what is known of it; losses are nats/token."""
+class Built:
+    """A cartridge, and what it was made of."""
 
     name: str
     rom: rom.Rom
-    model: IntegerModel
-    checkpoint: Checkpoint
+    model: IntegerModel  # what it computes
+    checkpoint: Checkpoint  # the model as it was given
+
+    def lines(self) -> list[str]:
+        """Return lines that say what was built."""
+        sizes, kilobytes = self.rom.segments, len(self.rom.data) // 1024
+        used = sum(sizes[name] for name in sizes if name not in (*WRAM, "RING"))
+        work = sum(sizes.get(name, 0) for name in WRAM)
+        lines = [
+            f"ROM   {used:,} of {kilobytes * 1024:,} bytes",
+            f"WRAM  {work:,} bytes at work, 1,792 of them the screen; {sizes['RING']:,} for a log",
+        ]
+        given, held = self.checkpoint.config.block_size, self.model.config.block_size
+        if given > held:
+            lines += [
+                f"CUT   the model reads {given} positions, the {self.name} cartridge {held}: "
+                f"names end after {held} letters"
+            ]
+        return lines
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured of a cartridge; losses are nats/token."""
+
     documents: int  # how many the losses are of
     held_out: bool  # whether the model has never seen them
     float_loss: float
@@ -70,15 +90,10 @@ class Cartridge:
     expected_loss: float  # ... and by the integer model
     console_missing: str  # why it was not, if so
 
-    def report(self) -> list[str]:
-        """Return lines that tell what was made."""
-        sizes, kilobytes = self.rom.segments, len(self.rom.data) // 1024
-        used = sum(sizes[name] for name in sizes if name not in (*WRAM, "RING"))
-        work = sum(sizes.get(name, 0) for name in WRAM)
+    def lines(self) -> list[str]:
+        """Return lines that say what was measured."""
         read = "held-out documents" if self.held_out else "documents, some of which it learned from"
         lines = [
-            f"ROM   {used:,} of {kilobytes * 1024:,} bytes",
-            f"WRAM  {work:,} bytes at work, 1,792 of them the screen; {sizes['RING']:,} for a log",
             f"loss on {self.documents:,} {read} (nats/token):",
             f"  {self.float_loss:.4f}  float",
             f"  {self.integer_loss:.4f}  integers: logits off by {self.distance:.3f} on average, "
@@ -100,63 +115,61 @@ def start(name: str) -> Run[Pretraining]:
     Raises:
         ValueError: there is no such cartridge.
     """
-    recipe = _recipe(name)
+    size, recipe = rom.spec(name).block_size, RECIPES[name]
     return Run(
         Pretraining(dataset.default(), recipe.batch, HELD_OUT),
         Settings(recipe.steps, recipe.lr),
-        sizes={"block_size": rom.CARTRIDGES[name].block_size},
+        sizes={"block_size": size},
         quantization=recipe.quantization,
     )
 
 
-def build(name: str, checkpoint: Checkpoint) -> tuple[rom.Rom, IntegerModel]:
-    """Build the cartridge of a model; return it, and the integers that are in it.
+def build(name: str, checkpoint: Checkpoint, title: str | None = None) -> Built:
+    """Build the cartridge of a model, with a title in its header.
 
     Raises:
         OSError: the assembler is not there.
-        ValueError: there is no such cartridge, or it cannot hold the model.
+        ValueError: there is no such cartridge, it cannot hold the model, or the title does not fit.
     """
-    _recipe(name)
+    check_model(name, checkpoint)
+    made, model = rom.build(name, checkpoint.config, checkpoint.state, title)
+    return Built(name, made, model, checkpoint)
+
+
+def check_model(name: str, checkpoint: Checkpoint) -> None:
+    """Raise ValueError unless there is such a cartridge and it can hold the model."""
+    rom.fit(name, checkpoint.config, checkpoint.state)
     if checkpoint.vocabulary != VOCABULARY:
         raise ValueError(
             f"the model's vocabulary is {checkpoint.vocabulary!r}; a cartridge has letters for "
             "a-z only: train it on names of these"
         )
-    return rom.make(name, checkpoint.config, checkpoint.state)
 
 
-def make(name: str, checkpoint: Checkpoint) -> Cartridge:
-    """Make the cartridge of a model, and measure it.
-
-    Raises:
-        OSError: the assembler is not there.
-        ValueError: there is no such cartridge, or it cannot hold the model.
-    """
-    built, model = build(name, checkpoint)
-    documents, held_out = _documents(checkpoint)
-    cut = Checkpoint(model.config, VOCABULARY, _cut(checkpoint, model.config.block_size))
+def measure(built: Built, documents: Sequence[Document], held_out: bool) -> Report:
+    """Return the loss of a cartridge on documents: as floats, as integers, as the console reads."""
+    model, checkpoint = built.model, built.checkpoint
+    config, state = rom.fit(built.name, checkpoint.config, checkpoint.state)
+    exact = engines.create_trainable(engines.default(), config, state)
+    unit, size = float(model.units["logits"]), config.block_size
+    compared = [tokens[:-1][:size] for tokens in documents[:COMPARED]]
+    found = np.concatenate([integers.logits(model, tokens) for tokens in compared]) * unit
+    expected = np.concatenate([exact.inspect(tokens)["logits"] for tokens in compared])
     console_loss, missing = None, ""
     try:
-        console = engines.create("snes", model.config, cut.state, cartridge=name)
-        console_loss = loss(console, documents[:CHECKED])
+        with Console(built.rom.data) as console:
+            console_loss = _loss(console.logits, documents[:CHECKED], unit, size)
     except OSError as error:
         missing = str(error)
-    exact = engines.create_trainable(engines.default(), model.config, cut.state)
-    integers = FixedEngine.of(model)
-    found, expected = (_logits(each, documents[:COMPARED]) for each in (integers, exact))
-    return Cartridge(
-        name,
-        built,
-        model,
-        cut,
+    return Report(
         len(documents),
         held_out,
         exact.loss(documents),
-        integer_loss(model, documents),
+        integers.loss(model, documents),
         float(np.abs(found - expected).mean()),
         float((found.argmax(1) == expected.argmax(1)).mean()),
         console_loss,
-        loss(integers, documents[:CHECKED]),
+        _loss(partial(integers.logits, model), documents[:CHECKED], unit, size),
         missing,
     )
 
@@ -206,11 +219,9 @@ def play(
             console.hold(*(p.button for p in presses if p.frame <= frame < p.frame + 12))
             console.run()
             while console.unread:
-                record = console.record()
-                name = "" if record.position == 0 else name
-                over = record.chosen == len(VOCABULARY)
-                name += "" if over else VOCABULARY[record.chosen]
-                if over or record.position == console.at["block_size"] - 1:
+                made = console.choice()
+                name = ("" if made.position == 0 else name) + _letter(made.chosen)
+                if not _letter(made.chosen) or made.position == console.at["block_size"] - 1:
                     yield name
             if frames is None and console.word(console.at["name_number"]) == 20:
                 break
@@ -218,34 +229,68 @@ def play(
             files.write(screenshot, png(console.screenshot()))
 
 
-def loss(engine: Engine, documents: list[Document]) -> float:
-    """Return the loss of documents (nats/token), from an engine's logits alone."""
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a cartridge makes the list of names that the integers of a model make."""
+
+    tokens: int  # compared, up to the first difference
+    difference: str | None  # the first, in words
+
+    def __str__(self) -> str:
+        if self.difference:
+            return f"DIFFERENT: {self.difference}"
+        return (
+            f"the same: {self.tokens} tokens of 20 names, with their random numbers, logits and "
+            "probabilities, are those of the model's integers"
+        )
+
+
+def verify(
+    data: bytes, checkpoint: Checkpoint, core: str | os.PathLike[str] | None = None
+) -> Verdict:
+    """Let a cartridge make twenty names, and compare every token with the integers of a model.
+
+    Raises:
+        OSError: there is no emulator core.
+        ValueError: it is not one of our cartridges, or such a one cannot hold the model.
+    """
+    with Console(data, core, watched=True) as console:
+        check_model(console.cartridge, checkpoint)
+        model = rom.integers(console.cartridge, checkpoint.config, checkpoint.state)
+        console.set(FIRST_SEED)
+        compared = zip(console.list(), integers.generate(model, FIRST_SEED), strict=True)
+        number = tokens = 0
+        for tokens, (found, expected) in enumerate(compared, 1):
+            number += expected.position == 0
+            if difference := _difference(found, expected):
+                place = f"name {number}, token {expected.position + 1}"
+                return Verdict(tokens, f"{place}: {difference}")
+    return Verdict(tokens, None)
+
+
+def _difference(found: Choice, expected: Choice) -> str | None:
+    """Return in words where a cartridge's token first differs from the integers'; None if not."""
+    for name in ("token", "position", "logits", "probs", "drawn", "chosen"):
+        ours, theirs = (np.ravel(getattr(choice, name)) for choice in (found, expected))
+        for i in np.flatnonzero(ours != theirs):
+            what = f"{name}[{i}]" if len(ours) > 1 else name
+            return f"{what} is {ours[i]} in the cartridge, {theirs[i]} in the integers"
+    return None
+
+
+def _loss(
+    read: Callable[[Document], Integers], documents: Sequence[Document], unit: float, size: int
+) -> float:
+    """Return the loss of documents (nats/token), whose logits `read` gives in `unit` nats."""
     losses = []
     for tokens in documents:
-        engine.reset()
-        surprises = []
-        for token, following in pairwise(tokens[: engine.config.block_size + 1]):
-            logits = engine.step(token)
-            surprises.append(np.log(np.exp(logits - logits[following]).sum()))
-        losses.append(np.mean(surprises))
-    engine.reset()
+        kept = np.array(tokens[: size + 1])
+        losses.append(integers.surprises(read(kept[:-1].tolist()) * unit, kept[1:]).mean())
     return float(np.mean(losses))
 
 
-def _logits(engine: Engine, documents: list[Document]) -> Array:
-    """Return the logits of all positions of documents, (positions, vocab_size)."""
-    size = engine.config.block_size
-    return np.concatenate([engine.inspect(tokens[:-1][:size])["logits"] for tokens in documents])
-
-
-def _recipe(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise ValueError(f"there is no cartridge {name!r}; there are {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-def _documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
-    """Return the documents to report on, and whether the model's run held them out."""
+def documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
+    """Return the documents to measure a model on, and whether the model's run held them out."""
     try:
         feed = Pretraining.of(checkpoint)
     except (OSError, ValueError):
@@ -255,6 +300,6 @@ def _documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:
     return [*Pretraining(dataset.default(), val=HELD_OUT, vocabulary=VOCABULARY).test], False
 
 
-def _cut(checkpoint: Checkpoint, positions: int) -> dict[str, Array]:
-    state = {name: array for name, array in checkpoint.state.items() if name[:5] != "adam."}
-    return state | {"wpe": state["wpe"][:positions]}
+def _letter(token: int) -> str:
+    """Return a token's letter, none for BOS."""
+    return VOCABULARY[token : token + 1]

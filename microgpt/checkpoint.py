@@ -1,8 +1,9 @@
 """A model, or a run in the middle, in one safetensors file.
 
-The tensors bear the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
+The tensors have the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
 is `format` ("microgpt 1") and, as JSON, `config`, `vocabulary` and `training`, the run's record. A
-model is a checkpoint without `adam.*`.
+model is a checkpoint without `adam.*`. The vocabulary is a string of characters; a tokenizer of
+another kind takes its place as an object whose `type` names the kind.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from microgpt import files
 from microgpt.arrays import BROWSER, State, finite, shape
 from microgpt.config import GPTConfig
+from microgpt.tokenizer import shorten
 
 if not BROWSER:  # there, models come as JSON
     import numpy as np
@@ -91,8 +93,15 @@ class Checkpoint:
                 json.loads(metadata["vocabulary"]),
                 json.loads(metadata["training"]),
             )
+            if isinstance(vocabulary, dict) and "type" in vocabulary:
+                raise ValueError(
+                    f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
+                    "version does not know; it knows characters"
+                )
             if not isinstance(vocabulary, str) or not isinstance(training, dict):
-                raise ValueError("its vocabulary is no text, or its training record no object")
+                raise ValueError(
+                    "the vocabulary must be a string and the training record a JSON object"
+                )
             return cls(GPTConfig(**config), vocabulary, state, training)
         except (
             OSError,

@@ -37,11 +37,11 @@ class GPTConfig:
         ValueError: a size is not a positive integer, or n_embd is no multiple of n_head.
     """
 
+    vocab_size: int = 27  # tokens: the characters, and BOS as the last
     n_layer: int = 1  # blocks of attention and MLP, one after another
     n_embd: int = 16  # width of the residual stream
     n_head: int = 4  # attention heads; each takes n_embd / n_head of the width
     block_size: int = 16  # positions the model can see: the longest context
-    vocab_size: int = 27  # tokens: the characters, and BOS as the last
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -78,15 +78,16 @@ class GPTConfig:
 
 @dataclass(frozen=True)
 class Adam:
-    """The settings of the optimizer (Kingma & Ba 2015, algorithm 1).
+    """The settings of the optimizer: Adam (Kingma & Ba 2015, algorithm 1), AdamW with a decay.
 
     Raises:
-        ValueError: a beta is outside [0, 1), or eps is not a positive number.
+        ValueError: a beta is outside [0, 1), eps is not positive, or weight_decay is negative.
     """
 
     beta1: float = 0.85  # how much of the smoothed gradient is kept each step
     beta2: float = 0.99  # the same for its square
     eps: float = 1e-8  # keeps the division finite where gradients are zero
+    weight_decay: float = 0.0  # a step takes lr times this of each weight (AdamW)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -96,3 +97,5 @@ class Adam:
                 raise ValueError(f"{name} is {beta!r}; it must be at least 0 and less than 1")
         if not 0 < self.eps < math.inf:
             raise ValueError(f"eps is {self.eps!r}; it must be a small positive number")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {self.weight_decay!r}; it must be 0 or more")

@@ -6,6 +6,7 @@ Which ids mark where a text begins and ends is the business of who makes the doc
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 from microgpt.config import GPTConfig
 
@@ -19,7 +20,7 @@ def check_tokens(config: GPTConfig, tokens: Document) -> None:
     if not len(tokens):
         raise ValueError("there are no tokens; give at least one")
     for token in tokens:
-        if not 0 <= token < config.vocab_size:
+        if not isinstance(token, Integral) or not 0 <= token < config.vocab_size:
             raise ValueError(
                 f"token {token} is not in the vocabulary: 0 to {config.vocab_size - 1}"
             )
@@ -34,7 +35,7 @@ def check_context(config: GPTConfig, count: int) -> None:
         )
 
 
-def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> None:
+def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None = None) -> None:
     """Raise ValueError unless the batch can be trained on, with a weight for every position."""
     if not len(batch):
         raise ValueError("the batch is empty; give at least one document")
@@ -48,6 +49,11 @@ def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None) -> Non
         lengths = [min(len(tokens) - 1, config.block_size) for tokens in batch]
         if [len(row) for row in weights] != lengths:
             raise ValueError(f"weights must hold a list for each document, of {lengths} numbers")
+
+
+def diverged() -> ValueError:
+    """Return what every engine raises when a loss is infinite or NaN."""
+    return ValueError("the loss is no longer a finite number; lower lr")
 
 
 def check_training(

@@ -109,7 +109,7 @@ class Pretraining(Feed):
             raise ValueError(f"its record does not say what it learned from: {error!r}") from None
 
     def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, None]:
-        """Return the documents of a step, whoever asks and however often."""
+        """Return the documents of a step: the same ones for every call."""
         count, size = len(self.documents), self.batch_size
         return [self.documents[i % count] for i in range(step * size, (step + 1) * size)], None
 

@@ -2,13 +2,10 @@
 
     python gpt.py [FILE]       FILE holds one document a line; without it, a list of names is found
 
-Every number is a Python scalar: no tensor, no dependency. A large language model has the same six
-parts; what it adds is scale. Documents become tokens, tokens vectors, vectors a guess at the next
-token; the error of the guess becomes a gradient, which moves 4,192 numbers until guesses are good.
+Plain Python numbers, no dependencies. A large language model has the same six parts, plus scale:
+text becomes tokens, tokens become vectors, vectors a guess at the next token, its error a gradient.
 """
-import math
-import random
-import sys
+import math, os, random, sys
 from collections import namedtuple
 from operator import mul
 from pathlib import Path
@@ -17,19 +14,18 @@ from urllib.request import urlopen
 # ---- Dataset: documents, one a line --------------------------------------------------------------
 PUBLISHED = "https://raw.githubusercontent.com/karpathy/makemore/988aa59/names.txt"
 def find():
-    """Return the list of names at hand: here, else beside this file, else fetched to here."""
+    """Return a list of names: in this folder, else beside this file, else downloaded to here."""
     here, packaged = Path("names.txt"), Path(__file__).parent / "data" / "names.txt"
     if not here.exists() and not packaged.exists():
         here.write_bytes(urlopen(PUBLISHED, timeout=30).read())
     return here if here.exists() else packaged
 
 def read(path):
-    text = path.read_text("utf-8-sig")  # CR, LF and CRLF all end a line
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    return [line.strip() for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
 
 # ---- Tokenizer: text <-> integers ----------------------------------------------------------------
-# A character's token is its place in the alphabet (a-z -> 0-25). One token more, BOS (26), stands
-# where a document begins and where it ends: emma -> [26, 4, 12, 12, 0, 26].
+# A character's token is its place in the alphabet (a-z -> 0-25). One more token, BOS (26), marks
+# both ends of a document: emma -> [26, 4, 12, 12, 0, 26].
 def encode(doc, alphabet): return [len(alphabet), *map(alphabet.index, doc), len(alphabet)]
 def decode(tokens, alphabet): return "".join(alphabet[token] for token in tokens)
 
@@ -42,7 +38,6 @@ class Value:
         self.grad = 0                    # d loss / d self, once loss.backward() has run
         self._children = children        # the values it was computed from: one, two or two hundred
         self._local_grads = local_grads  # d self / d child, for each of them
-
     def __repr__(self): return f"Value(data={self.data}, grad={self.grad})"
     def __add__(self, other):
         if isinstance(other, Value):
@@ -53,7 +48,7 @@ class Value:
             return Value(self.data * other.data, (self, other), (other.data, self.data))
         return Value(self.data * other, (self,), (other,))
     def __pow__(self, n): return Value(self.data**n, (self,), (n * self.data ** (n - 1),))
-    def exp(self): return Value(e := math.exp(self.data), (self,), (e,))
+    def exp(self): return Value(math.exp(self.data), (self,), (math.exp(self.data),))
     def log(self): return Value(math.log(self.data), (self,), (1 / self.data,))
     def relu(self): return Value(self.data, (self,), (1,)) if self.data > 0 else Value(0.0)
     def __neg__(self): return self * -1
@@ -65,18 +60,18 @@ class Value:
 
     def backward(self):
         """Add d self / d value to the grad of every value that self was computed from."""
-        order, seen, stack = [], set(), [self]
-        while stack:  # list values so that each stands behind its children
-            value = stack.pop()
-            if value is None:  # all children of the value below have been listed: now it may be
-                order.append(stack.pop())
+        order, seen, stack = [], set(), [(self, False)]
+        while stack:  # put the values in order: each one after all of its children
+            value, children_done = stack.pop()
+            if children_done:
+                order.append(value)
             elif value not in seen:
                 seen.add(value)
-                stack += value, None
-                stack += [c for c in value._children if c._children and c not in seen]
+                stack.append((value, True))
+                stack += [(c, False) for c in value._children if c._children and c not in seen]
         self.grad = 1
         for value in reversed(order):  # the chain rule, from the loss down to the parameters
-            grad = value.grad  # is complete: all that was computed from value came before it
+            grad = value.grad  # complete by now: every value computed from it has had its turn
             for child, local_grad in zip(value._children, value._local_grads):
                 child.grad += local_grad * grad
 
@@ -93,33 +88,32 @@ Config = namedtuple("Config", "vocab_size n_layer n_embd n_head block_size")
 
 def init(config, rng):
     """Return random parameters by name, each a matrix of (outputs, inputs): a list of rows."""
-    def matrix(outputs, inputs):
-        return [[Value(rng.gauss(0, 0.08)) for _ in range(inputs)] for _ in range(outputs)]
-    sizes = {"wte": config.vocab_size, "wpe": config.block_size, "lm_head": config.vocab_size}
-    params, n = {name: matrix(size, config.n_embd) for name, size in sizes.items()}, config.n_embd
+    n, vocab = config.n_embd, config.vocab_size
+    shapes = {"wte": (vocab, n), "wpe": (config.block_size, n), "lm_head": (vocab, n)}
     for i in range(config.n_layer):
-        params |= {f"layer{i}.attn_w{which}": matrix(n, n) for which in "qkvo"}
-        params |= {f"layer{i}.mlp_fc1": matrix(4 * n, n), f"layer{i}.mlp_fc2": matrix(n, 4 * n)}
-    return params
+        shapes |= {f"layer{i}.attn_w{which}": (n, n) for which in "qkvo"}
+        shapes |= {f"layer{i}.mlp_fc1": (4 * n, n), f"layer{i}.mlp_fc2": (n, 4 * n)}
+    return {name: [[Value(rng.gauss(0, 0.08)) for _ in range(inputs)] for _ in range(outputs)]
+            for name, (outputs, inputs) in shapes.items()}
 
 def flat(params): return [p for matrix in params.values() for row in matrix for p in row]
 def cache(config): return [[] for _ in range(config.n_layer)], [[] for _ in range(config.n_layer)]
 def linear(x, w): return [dot(row, x) for row in w]  # (inputs) -> (outputs), one for each row of w
 
 def softmax(logits):
-    """Turn numbers of any size into probabilities: positive, of sum 1, the larger the likelier."""
-    largest = max(z.data for z in logits)  # taken off, or exp could overflow
+    """Turn any numbers into probabilities: positive, with sum 1, larger for larger numbers."""
+    largest = max(z.data for z in logits)  # subtracted first: exp could overflow
     exps = [(z - largest).exp() for z in logits]
     scale = add(exps) ** -1
     return [e * scale for e in exps]
 
 def rmsnorm(x):
-    """Scale a vector to a mean square of 1, so that sizes stay tame however deep the model."""
+    """Scale a vector to a mean square of 1, so that numbers stay in range in a deep model."""
     scale = (dot(x, x) / len(x) + 1e-5) ** -0.5
     return [xi * scale for xi in x]
 
 def attention(q, keys, values, n_head):
-    """Mix the values of the T tokens so far, each as much as its key fits the query q."""
+    """Mix the values of the T tokens so far, each by how well its key matches the query q."""
     mix, head_dim = [], len(q) // n_head
     for start in range(0, len(q), head_dim):  # each head looks at its own slice of every vector
         head = slice(start, start + head_dim)
@@ -135,11 +129,11 @@ def gpt(params, config, token_id, pos_id, keys, values):
         h = rmsnorm(x)                                            # 1) tokens talk to each other
         q = linear(h, params[f"layer{i}.attn_wq"])                # what this token looks for
         keys[i].append(linear(h, params[f"layer{i}.attn_wk"]))    # what it is found by: (T, n_embd)
-        values[i].append(linear(h, params[f"layer{i}.attn_wv"]))  # what it has to tell: (T, n_embd)
+        values[i].append(linear(h, params[f"layer{i}.attn_wv"]))  # what it passes on: (T, n_embd)
         h = attention(q, keys[i], values[i], config.n_head)
         h = linear(h, params[f"layer{i}.attn_wo"])
-        x = [a + b for a, b in zip(x, h)]                         # added to x, never in its place
-        h = linear(rmsnorm(x), params[f"layer{i}.mlp_fc1"])       # 2) and each thinks: (4 n_embd)
+        x = [a + b for a, b in zip(x, h)]                         # added to x, not put in its place
+        h = linear(rmsnorm(x), params[f"layer{i}.mlp_fc1"])       # 2) each one thinks: (4 n_embd)
         h = linear([a.relu() for a in h], params[f"layer{i}.mlp_fc2"])
         x = [a + b for a, b in zip(x, h)]
     return linear(x, params["lm_head"])
@@ -147,16 +141,17 @@ def gpt(params, config, token_id, pos_id, keys, values):
 # ---- Training: guess, measure the error, move every parameter against its gradient ---------------
 def loss(params, config, tokens):
     """Return the mean surprise -log p(next token) over a document (nats); blind guessing: ln 27."""
-    surprises, (keys, values) = [], cache(config)
+    keys, values = cache(config)
+    surprises = []  # one for each position
     for pos_id in range(min(config.block_size, len(tokens) - 1)):
         probs = softmax(gpt(params, config, tokens[pos_id], pos_id, keys, values))
         surprises.append(-probs[tokens[pos_id + 1]].log())
     return add(surprises) / len(surprises)
 
-def adam(params, m, v, step, lr, beta1=0.85, beta2=0.99, eps=1e-8):
+def adam(weights, m, v, step, lr, beta1=0.85, beta2=0.99, eps=1e-8):
     """Move every parameter by about lr against its gradient, smoothed over the last steps."""
     m_scale, v_scale = 1 / (1 - beta1 ** (step + 1)), 1 / (1 - beta2 ** (step + 1))
-    for i, p in enumerate(params):
+    for i, p in enumerate(weights):
         m[i] = beta1 * m[i] + (1 - beta1) * p.grad      # the gradient, smoothed
         v[i] = beta2 * v[i] + (1 - beta2) * p.grad**2   # its square, smoothed
         p.data -= lr * m[i] * m_scale / (math.sqrt(v[i] * v_scale) + eps)
@@ -165,22 +160,25 @@ def adam(params, m, v, step, lr, beta1=0.85, beta2=0.99, eps=1e-8):
 # ---- Inference: guess a token, append it, repeat -------------------------------------------------
 def sample(params, config, rng, temperature=0.5):
     """Return the tokens of a new document; the lower the temperature, the fewer surprises."""
-    tokens, (keys, values) = [config.vocab_size - 1], cache(config)
+    keys, values = cache(config)
+    tokens = [config.vocab_size - 1]  # BOS begins a document; a second one ends it
     for pos_id in range(config.block_size):
         logits = gpt(params, config, tokens[-1], pos_id, keys, values)
         probs = softmax([z / temperature for z in logits])
-        tokens += rng.choices(range(config.vocab_size), [p.data for p in probs])
-        if tokens[-1] == tokens[0]:
-            return tokens[1:-1]
+        token = rng.choices(range(config.vocab_size), [p.data for p in probs])[0]
+        if token == tokens[0]: break
+        tokens.append(token)
     return tokens[1:]
 
 def main(argv, steps=1000):
-    path = PUBLISHED
+    path = argv[0] if argv else PUBLISHED
     try:
-        if not (docs := read(path := Path(argv[0]) if argv else find())):
-            raise ValueError("it is empty")
-    except Exception as error:  # missing, empty, no text, no network: one line says which
-        return f"gpt.py: no documents in {path} ({error}); give a UTF-8 file, one document a line"
+        path = Path(path) if argv else find()
+        docs = read(path)
+        if not docs: raise ValueError("it is empty")
+    except Exception as error:  # missing, empty, not text, no network: one line says which
+        sys.stderr.write(f"gpt.py: no documents in {path} ({error}); give UTF-8 text, one a line\n")
+        return 2
     rng = random.Random(42)
     rng.shuffle(docs)
     alphabet = "".join(sorted(set("".join(docs))))
@@ -193,8 +191,10 @@ def main(argv, steps=1000):
         surprise = loss(params, config, encode(docs[step % len(docs)], alphabet))
         surprise.backward()
         adam(weights, m, v, step, lr=0.01 * (1 - step / steps))
-        print(f"step {step + 1:4d} / {steps} | loss {surprise.data:.4f}")
-    for _ in range(20): print(decode(sample(params, config, rng), alphabet))
+        print(f"step {step + 1:4d} / {steps} | loss {surprise.data:.4f}", flush=True)
+    for _ in range(20): print(decode(sample(params, config, rng), alphabet), flush=True)
 
-if __name__ == "__main__" and (problem := main(sys.argv[1:])):
-    sys.exit(print(problem, file=sys.stderr) or 2)
+if __name__ == "__main__":
+    try: sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError: os._exit(0)      # the reader, such as head, has seen enough
+    except KeyboardInterrupt: os._exit(130)  # Ctrl-C

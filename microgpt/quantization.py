@@ -6,6 +6,7 @@ that are kept unrounded until they round another way: the straight-through estim
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,15 @@ class QuantizationAware:
         kept = {KEPT + name: array.copy() for name, array in self._kept.items()}
         return self.engine.state() | began | kept
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made of: all but the rounding, a function that it makes itself."""
+        return {name: value for name, value in vars(self).items() if name != "_round"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._began:
+            self._round = self._rounding(self._began)
+
     def train(
         self,
         batches: Sequence[Batch],
@@ -84,6 +94,9 @@ class QuantizationAware:
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
         return self.engine.loss(batch, weights)
+
+    def losses(self, batch: Batch) -> list[list[float]]:
+        return self.engine.losses(batch)
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         return self.engine.gradients(batch, weights)

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from microgpt import dataset, engines
@@ -43,18 +44,28 @@ class Settings:
     steps: int = 1000  # Adam steps
     lr: float = 0.01  # learning rate of the first step; it falls linearly to 0
     optimizer: Adam = field(default_factory=Adam)
+    warmup: int = 0  # steps over which the learning rate rises linearly to what it would be
+    patience: int | None = None  # looks at the validation loss without a new best, then it stops
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", whole("steps", self.steps, least=1))
+        object.__setattr__(self, "warmup", whole("warmup", self.warmup, least=0))
+        if self.patience is not None:
+            object.__setattr__(self, "patience", whole("patience", self.patience, least=1))
         object.__setattr__(self, "lr", number("lr", self.lr))
         if not 0 < self.lr <= 1:
             raise ValueError(f"lr is {self.lr}; it must be more than 0 and at most 1")
+        if self.warmup > self.steps:
+            raise ValueError(
+                f"warmup is {self.warmup}; it must be at most steps, which is {self.steps}"
+            )
         if not isinstance(self.optimizer, Adam):
             raise ValueError(f"optimizer is {self.optimizer!r}; it must be an Adam")
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
-        return self.lr * (1 - step / self.steps)
+        rate = self.lr * (1 - step / self.steps)
+        return rate * (step + 1) / self.warmup if step < self.warmup else rate
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Progress:
     losses: list[float]  # of the last len(losses) steps, each before its step (nats/token)
     val_loss: float | None  # on the validation documents, where it was time to look
     is_best: bool  # no val_loss of this run was lower
+    stopped: bool  # the run is over before its last step: its patience is at an end
 
 
 class Run(Generic[AnyFeed]):
@@ -97,16 +109,18 @@ class Run(Generic[AnyFeed]):
                 cannot train.
         """
         self.feed, self.settings = feed, settings or Settings()
-        self.engine_name, self.options = engine or engines.default(), options or {}
+        self.engine_name, self.options = engine or engines.default(), _plain(options or {})
         self.config, state = _first(feed, sizes, start)
         self.bigram = Bigram.of(self.config.vocab_size, self.config.block_size, feed.documents)
         self.step = 0
         self.losses: list[float] = []  # of the steps taken by this process
         self.best_val_loss = math.inf
+        self.waited = 0  # looks at the validation loss since the best
         self._model: Model | None = None
         # keep validation cheaper than training
-        affordable = max(50, self.settings.steps * feed.batch_size // (2 * VALIDATIONS))
-        self.val, self.test = feed.val[:affordable], feed.test[: 5 * affordable]
+        self._hold_out(max(50, self.settings.steps * feed.batch_size // (2 * VALIDATIONS)))
+        if self.settings.patience and not self.val:
+            raise ValueError("patience needs documents held out for validation; set val")
         self.engine = engines.create_trainable(
             self.engine_name, self.config, state, self.settings.optimizer, **self.options
         )
@@ -119,13 +133,16 @@ class Run(Generic[AnyFeed]):
         cls,
         checkpoint: Checkpoint,
         feed: Feed | None = None,
+        steps: int | None = None,
         quantization: Quantization | None = None,
     ) -> "Run[Any]":
-        """Go on with the run in a checkpoint.
+        """Go on with the run in a checkpoint, as it was planned or to another number of steps.
 
         Args:
             checkpoint: the run.
             feed: the one that the run began with; made from the record if it was Pretraining.
+            steps: how many the run has in the end, if not as many as it was planned with. The
+                learning rate follows the new plan, so it jumps; patience starts over.
             quantization: the one that the run began with.
 
         Raises:
@@ -142,6 +159,7 @@ class Run(Generic[AnyFeed]):
                 raise ValueError("its weights are rounded: give its quantization again")
             settings = dict(record["settings"])
             settings["optimizer"] = Adam(**settings["optimizer"])
+            settings |= {} if steps is None else {"steps": steps}
             run: Run[Any] = cls(
                 feed,  # type: ignore[arg-type]
                 Settings(**settings),
@@ -151,9 +169,17 @@ class Run(Generic[AnyFeed]):
                 quantization=quantization,
             )
             run._go_on(checkpoint)
+            run.waited = run.waited if steps is None else 0
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its training record cannot be used: {error!r}") from None
         return run
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.losses[-1]:.4f}" if self.losses else ""
+        return (
+            f"<Run: step {self.step:,} of {self.settings.steps:,}{loss}; "
+            f"{self.config.n_params:,} parameters; engine {self.engine_name}>"
+        )
 
     def advance(self) -> Iterator[Progress]:
         """Take the steps that are left, and yield now and then.
@@ -168,17 +194,14 @@ class Run(Generic[AnyFeed]):
         planned = self.settings.steps
         period = -(-planned // VALIDATIONS)
         chunk = 1
-        while self.step < planned:
+        while not self.finished:
             stop = min(self.step + chunk, planned, (self.step // period + 1) * period)
             began = time.perf_counter()
             losses = self._take(range(self.step, stop))
             elapsed = time.perf_counter() - began
-            val_loss, is_best = None, False
-            if self.val and (stop % period == 0 or stop == planned):
-                val_loss = self.engine.loss(self.val)
-                is_best = val_loss < self.best_val_loss
-                self.best_val_loss = min(val_loss, self.best_val_loss)
-            yield Progress(stop, losses, val_loss, is_best)
+            due = self.val and (stop % period == 0 or stop == planned)
+            val_loss, is_best = self._look() if due else (None, False)
+            yield Progress(stop, losses, val_loss, is_best, self.finished and stop < planned)
             # many steps in one call keep a fast engine fast and the caller responsive
             if not self.feed.on_policy:
                 chunk = 2 * chunk if elapsed < 0.03 else max(1, chunk // (1 + (elapsed > 0.1)))
@@ -195,11 +218,26 @@ class Run(Generic[AnyFeed]):
             "quantized": self._quantized,
             "step": self.step,
             "best_val_loss": self.best_val_loss if self.best_val_loss < math.inf else None,
+            "waited": self.waited,
+            "held_out": self._most,
             "random": [version, list(numbers), gauss],
             "bigrams": self.bigram.record(),
         }
         vocabulary = self.feed.tokenizer.vocabulary
         return Checkpoint(self.config, vocabulary, self.engine.state(), training)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step was taken, or patience is at an end."""
+        patience = self.settings.patience or math.inf
+        return self.step >= self.settings.steps or self.waited >= patience
+
+    @property
+    def truncated(self) -> int:
+        """How many documents are longer than block_size: the model does not read their ends."""
+        longest = self.config.block_size + 2  # with BOS before and after
+        parts = (self.feed.documents, self.feed.val, self.feed.test)
+        return sum(len(tokens) > longest for tokens in chain(*parts))
 
     def model(self) -> Model:
         """Return the model as it is now: one and the same until the run takes another step."""
@@ -231,18 +269,39 @@ class Run(Generic[AnyFeed]):
         self.losses += losses
         return losses
 
+    def _look(self) -> tuple[float, bool]:
+        """Return the validation loss, and whether it is the best so far."""
+        val_loss = self.engine.loss(self.val)
+        is_best = val_loss < self.best_val_loss
+        self.best_val_loss = min(val_loss, self.best_val_loss)
+        self.waited = 0 if is_best else self.waited + 1
+        return val_loss, is_best
+
+    def _hold_out(self, most: int) -> None:
+        """Take so many documents for validation at most, and five times as many for test."""
+        self._most = most
+        self.val, self.test = self.feed.val[:most], self.feed.test[: 5 * most]
+
     def _go_on(self, checkpoint: Checkpoint) -> None:
         """Take over how far the run in a checkpoint had come."""
         record = checkpoint.training
         version, numbers, gauss = record["random"]
         self.feed.rng.setstate((version, tuple(numbers), gauss))
         self.feed.load(dict(record["fed"]))
-        self.step = int(record["step"])
+        self.step, self.waited = int(record["step"]), int(record["waited"])
+        self._hold_out(int(record["held_out"]))
         if record["best_val_loss"] is not None:
             self.best_val_loss = float(record["best_val_loss"])
         if not 0 <= self.step <= self.settings.steps:
-            raise ValueError(f"step {self.step} is not one of {self.settings.steps}")
+            raise ValueError(
+                f"the run has taken {self.step} steps; it cannot have {self.settings.steps} in all"
+            )
         self.engine.load(checkpoint.state)
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with Python's numbers in place of numpy's, as a checkpoint can hold them."""
+    return {k: v.item() if hasattr(v, "item") else v for k, v in options.items()}
 
 
 def _first(
@@ -269,13 +328,15 @@ def _check_feed(feed: Feed, record: dict[str, Any]) -> None:
 
 
 def train(
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | Sequence[str] | None = None,
     *,
+    start: Model | str | os.PathLike[str] | None = None,
     engine: str | None = None,
-    n_layer: int = 1,
-    n_embd: int = 16,
-    n_head: int = 4,
-    block_size: int = 16,
+    dtype: str | None = None,
+    n_layer: int | None = None,
+    n_embd: int | None = None,
+    n_head: int | None = None,
+    block_size: int | None = None,
     batch: int = 1,
     val: float = 0.0,
     seed: int = 42,
@@ -285,23 +346,45 @@ def train(
     """Train a model to the end and return the run: its losses (nats/token), its model.
 
     Args:
-        data: "names", "world" or the path of a file of one document a line; without it the
-            published names where they can be had, else the built-in ones.
-        engine: its name; the best one there is if it is not given.
-        n_layer, n_embd, n_head, block_size: the sizes of the model, as GPTConfig has them.
-        batch, val, seed: documents a step, the share held out, and the seed, as Pretraining has
-            them.
+        data: "names", "world", the path of a file of one document a line, or a list of documents.
+            By default what `start` learned from; without a start, the published names where they
+            can be had, else the built-in ones.
+        start: a model, or its file, to go on from; by default a fresh one.
+        engine: its name; the best one there is by default.
+        dtype: float32 or float64, where the engine has both.
+        n_layer, n_embd, n_head, block_size: the sizes of a fresh model, by default GPTConfig's.
+        batch, val, seed: documents a step, the share held out, and the seed, as in Pretraining.
         options: the engine's own.
-        settings: those of Settings: steps, lr, optimizer.
+        settings: those of Settings: steps, lr, optimizer, warmup, patience.
 
     Raises:
-        OSError: the documents cannot be read.
+        OSError: the documents or the model cannot be read.
+        TypeError: there is no such setting, or a document is not a string.
         ValueError: the documents, a size or a setting cannot be used.
     """
-    documents = dataset.load(os.fspath(data)) if data else dataset.default()
+    if isinstance(start, str | os.PathLike):
+        start = Model.load(start)
+    begun = start.checkpoint if start else None
     sizes = {"n_layer": n_layer, "n_embd": n_embd, "n_head": n_head, "block_size": block_size}
-    feed = Pretraining(documents, batch, val, seed)
-    run = Run(feed, Settings(**settings), engine, sizes=sizes, options=options)
+    run = Run(
+        Pretraining(_documents(data, begun), batch, val, seed, begun.vocabulary if begun else None),
+        Settings(**settings),
+        engine,
+        sizes={name: size for name, size in sizes.items() if size is not None},
+        start=begun,
+        options=(options or {}) | ({"dtype": dtype} if dtype else {}),
+    )
     for _ in run.advance():
         pass
     return run
+
+
+def _documents(
+    data: str | os.PathLike[str] | Sequence[str] | None, start: Checkpoint | None
+) -> dataset.Dataset:
+    """Return the documents that train is to learn from."""
+    if data is None:
+        return Pretraining.of(start).dataset if start else dataset.default()
+    if isinstance(data, str | os.PathLike):
+        return dataset.load(os.fspath(data))
+    return dataset.of(data)

@@ -30,7 +30,7 @@ def main(path: str) -> None:
     console.print(Text("$ " + " ".join(COMMAND), style="bold"))
     for line in lines[:-21]:
         console.print(Text(line, style="dim" if line.startswith(("step", "repeat")) else ""))
-    for start in range(0, len(names), 5):  # the names stand one a line; here five, to save space
+    for start in range(0, len(names), 5):  # the command prints one name a line; five save space
         console.print(
             Text("".join(f"{name:16}" for name in names[start : start + 5]), style="green")
         )

@@ -26,8 +26,8 @@ static void *block(double bytes) { /* zeros, aligned to 64 bytes */
 int main(void) {
   const Kernel *k = &KERNEL;
   Config c;
-  c.n_layer = (int)number(), c.n_embd = (int)number(), c.n_head = (int)number();
-  c.block_size = (int)number(), c.vocab_size = (int)number();
+  c.vocab_size = (int)number(), c.n_layer = (int)number(), c.n_embd = (int)number();
+  c.n_head = (int)number(), c.block_size = (int)number();
   const int n = c.n_embd, size = n * (2 * c.vocab_size + c.block_size + 12 * c.n_layer * n);
   double *flat = malloc(sizeof *flat * (size_t)size);
   for (int i = 0; i < size; i++) flat[i] = number();
@@ -41,7 +41,7 @@ int main(void) {
     int32_t *tokens = malloc(sizeof *tokens * (size_t)length);
     for (int i = 0; i < length; i++) tokens[i] = (int32_t)number();
     const Document document = {tokens, NULL, length - 1 < c.block_size ? length - 1 : c.block_size};
-    const Step step = {0.01, 0.85, 0.99, 1e-8, t};
+    const Step step = {0.01, 0.85, 0.99, 1e-8, 0, t};
     if (t == 0) {
       k->gradient(&c, model, work, &document, 1, 1);
       k->get(&c, work, GRADIENT, 1, flat);

@@ -70,7 +70,8 @@ def fuzz(rng: random.Random) -> None:
     state = {name: numbers.normal(0, scale, shape) for name, shape in config.shapes()}
     options = {"dtype": rng.choice(["float32", "float64"]), "threads": rng.randint(1, 3)}
     try:
-        engine = engines.create_trainable("native", config, state, Adam(), **options)
+        adam = Adam(weight_decay=rng.choice([0, 0, 0.1]))
+        engine = engines.create_trainable("native", config, state, adam, **options)
     except ValueError:  # past the largest float32
         return
     for _ in range(6):
@@ -89,6 +90,7 @@ def fuzz(rng: random.Random) -> None:
         many = engine.sample_many  # type: ignore[attr-defined]
         calls: list[tuple[Any, ...]] = [
             (engine.loss, docs, weights),
+            (engine.losses, docs),
             (engine.gradients, docs),
             (engine.train, [docs, more], rates),
             (engine.train, anything(rng), anything(rng), anything(rng)),
@@ -105,7 +107,7 @@ def fuzz(rng: random.Random) -> None:
             with suppress(*REFUSALS):
                 method(part, np.zeros(size))
     with suppress(*REFUSALS):
-        Model(*[anything(rng) for _ in range(7)])
+        Model(*[anything(rng) for _ in range(5)])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """The pipeline: what it makes of a model, what it says, what it refuses, and playing the result."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from microgpt import cartridge, cli
+from microgpt import cartridge, cli, dataset
 from microgpt.cartridge import Press
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
+from microgpt.feed import Pretraining
 from microgpt.integers.base import generate
+from microgpt.integers.turbo import calibrate
 from microgpt.snes import rom, tables
 from tests.conftest import LETTERS
 from tests.test_snes import missing
@@ -23,14 +27,8 @@ built = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def model() -> Checkpoint:
     """Return a model of the classic cartridge's sizes, held-out names of the built-in list."""
     state = {n: 4 * a for n, a in initial_state(SIZES, random.Random(3)).items()}
-    record = {"data": {"name": "world", "sha256": world_sha256()}, "settings": {"val": 0.3}}
-    return Checkpoint(SIZES, LETTERS, state, record)
-
-
-def world_sha256() -> str:
-    from microgpt import dataset
-
-    return dataset.load("world").sha256
+    feed = Pretraining(dataset.load("world"), val=0.3)
+    return Checkpoint(SIZES, LETTERS, state, {"feed": feed.record()})
 
 
 def run(*arguments: object) -> int:
@@ -41,18 +39,89 @@ def run(*arguments: object) -> int:
 
 @built
 def test_a_model_becomes_a_cartridge(model: Checkpoint) -> None:
-    made = cartridge.make("classic", model)
-    assert made.held_out
-    assert made.documents > 100
-    assert made.integer_loss == pytest.approx(made.float_loss, abs=0.03)
-    assert made.console_loss == made.expected_loss, "the console reads them as the integers do"
-    assert made.rom.data == rom.make("classic", SIZES, model.state)[0].data
-    assert made.distance < 0.05
-    assert made.agreement > 0.95
-    report = made.report()
-    assert all(len(line) < 100 for line in report)
-    assert f"loss on {made.documents:,} held-out documents" in report[2]
-    assert report[-1].endswith("the same")
+    built = cartridge.build("classic", model)
+    assert built.rom.data == rom.build("classic", SIZES, model.state)[0].data
+    documents, held_out = cartridge.documents(model)
+    assert held_out
+    assert len(documents) > 100
+    report = cartridge.measure(built, documents, held_out)
+    assert report.integer_loss == pytest.approx(report.float_loss, abs=0.03)
+    assert report.console_loss == report.expected_loss, "the console reads them as the integers do"
+    assert report.distance < 0.05
+    assert report.agreement > 0.95
+    assert f"loss on {len(documents):,} held-out documents" in report.lines()[0]
+    assert report.lines()[-1].endswith("the same")
+    assert all(len(line) < 100 for line in built.lines() + report.lines())
+
+
+@built
+def test_it_is_assembled_and_calibrated_once(
+    model: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building turbo and measuring it: each source once through ca65, one calibration."""
+    commands, calibrated = list[str](), list[GPTConfig]()
+    run_tool = rom._run
+
+    def tool(name: str, *arguments: object) -> None:
+        commands.append(f"{name} {arguments[-1]}")
+        run_tool(name, *arguments)
+
+    def counted(config: GPTConfig, *given: Any) -> dict[str, int]:
+        calibrated.append(config)
+        return calibrate(config, *given)
+
+    monkeypatch.setattr(rom, "_run", tool)
+    monkeypatch.setattr("microgpt.snes.rom.calibrate", counted)
+    config = GPTConfig()
+    state = initial_state(config, random.Random(1))
+    large = Checkpoint(config, LETTERS, state, model.training)
+    built = cartridge.build("turbo", large)
+    cartridge.measure(built, *cartridge.documents(large))
+    assert sum(line.startswith("ld65") for line in commands) == 1
+    assert len(commands) == len(set(commands)) > 3
+    assert calibrated == [config]
+
+
+@built
+def test_a_cartridge_is_checked_against_a_model(model: Checkpoint) -> None:
+    """Every token of its list: its own model's, and not those of a model one bit away."""
+    data = cartridge.build("classic", model).rom.data
+    verdict = cartridge.verify(data, model)
+    integers = rom.integers("classic", SIZES, model.state)
+    assert verdict.difference is None
+    assert verdict.tokens == len(list(generate(integers, 0x1990)))
+    lm_head = model.state["lm_head"].copy()
+    lm_head[7] += 1 / 256
+    other = replace(model, state={**model.state, "lm_head": lm_head})
+    assert "name 1, token 1: logits[7] is " in str(cartridge.verify(data, other))
+
+
+@built
+def test_a_model_that_reads_more_is_cut_and_that_is_said(model: Checkpoint) -> None:
+    config = GPTConfig(block_size=32)
+    state = initial_state(config, random.Random(1))
+    built = cartridge.build("turbo", Checkpoint(config, LETTERS, state))
+    assert built.lines()[-1] == (
+        "CUT   the model reads 32 positions, the turbo cartridge 16: names end after 16 letters"
+    )
+    assert not any("CUT" in line for line in cartridge.build("classic", model).lines())
+
+
+@built
+def test_a_title_of_ones_own_is_in_the_header(model: Checkpoint) -> None:
+    titled = cartridge.build("classic", model, title='ZOE\'S "NAMES"').rom.data
+    plain = cartridge.build("classic", model).rom.data
+    assert titled[0x7FC0:0x7FD5] == b'ZOE\'S "NAMES"        '
+    assert plain[0x7FC0:0x7FD5] == b"MICROGPT CLASSIC     "
+    assert titled[:0x7FC0] == plain[:0x7FC0]
+    assert titled[0x7FE0:] == plain[0x7FE0:]
+    assert sum(titled) & 0xFFFF == int.from_bytes(titled[0x7FDE:0x7FE0], "little")
+
+
+@pytest.mark.parametrize("title", ["", "22 characters, one mor", "Zoë", "a\tb", "a\n"])
+def test_titles_that_the_header_cannot_hold_are_refused(title: str) -> None:
+    with pytest.raises(ValueError, match="it must be 1 to 21 printable ASCII characters"):
+        rom.check_title(title)
 
 
 @built
@@ -77,7 +146,7 @@ def test_the_commands_make_and_play_it(
 
 @built
 def test_buttons_are_pressed_when_they_are_to_be(model: Checkpoint) -> None:
-    data = rom.make("classic", SIZES, model.state)[0].data
+    data = rom.build("classic", SIZES, model.state)[0].data
     untouched = list(cartridge.play(data, frames=300))
     pressed = list(cartridge.play(data, frames=300, presses=[Press("start", 60)]))
     assert untouched
@@ -88,11 +157,11 @@ def test_buttons_are_pressed_when_they_are_to_be(model: Checkpoint) -> None:
 def test_models_of_other_letters_are_refused(model: Checkpoint) -> None:
     greek = Checkpoint(SIZES, "αβγδεζηθικλμνξοπρστυφχψωςά", model.state)
     with pytest.raises(ValueError, match="vocabulary is 'αβγ.*a-z only"):
-        cartridge.make("classic", greek)
+        cartridge.build("classic", greek)
 
 
 def test_cartridges_that_are_not_are_refused(model: Checkpoint) -> None:
-    for attempt in (lambda: cartridge.make("nitro", model), lambda: cartridge.start("nitro")):
+    for attempt in (lambda: cartridge.build("nitro", model), lambda: cartridge.start("nitro")):
         with pytest.raises(ValueError, match="no cartridge 'nitro'; there are classic"):
             attempt()
 

@@ -31,7 +31,7 @@ def test_what_is_saved_is_loaded(
     tmp_path: Path, n_layer: int, head_dim: int, n_head: int, block_size: int, text: str
 ) -> None:
     vocabulary = "".join(dict.fromkeys(text))
-    config = GPTConfig(n_layer, n_head * head_dim, n_head, block_size, len(vocabulary) + 1)
+    config = GPTConfig(len(vocabulary) + 1, n_layer, n_head * head_dim, n_head, block_size)
     state = initial_state(config, random.Random(1))
     for which in "mv":
         state |= {f"adam.{which}.{name}": np.ones(s) for name, s in config.shapes()}
@@ -137,6 +137,18 @@ def test_a_config_that_lies_is_refused(
     }
     save_file(dict(checkpoint.state), tmp_path / "m", metadata)
     assert says in refused(tmp_path / "m")
+
+
+def test_a_tokenizer_of_another_kind_is_named(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    """The format has room for it: a later version's file is refused for what it is."""
+    metadata = {
+        "format": checkpoints.FORMAT,
+        "config": json.dumps(asdict(checkpoint.config)),
+        "vocabulary": json.dumps({"type": "bpe", "merges": []}),
+        "training": "{}",
+    }
+    save_file(dict(checkpoint.state), tmp_path / "m", metadata)
+    assert "its tokenizer is of the type 'bpe'" in refused(tmp_path / "m")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "", "{", "null"])

@@ -4,18 +4,24 @@ The scalar engine is the reference: it is gpt.py itself, which tests/test_gpt.py
 the published figures, finite differences and PyTorch.
 """
 
+import copy
+import json
+import math
+import pickle
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import pytest
 
 from microgpt import engines, gpt
-from microgpt.arrays import Array
+from microgpt.arrays import Array, State
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, TrainableEngine, initial_state
 from tests.conftest import EMMA
+from tests.wasm import NODE, Wasm
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,38 @@ class Case:
 
     def run(self, config: GPTConfig, **given: Any) -> Engine:
         """Return the same for an engine that need not be able to train."""
+        state = initial_state(config, random.Random(42))
+        if self.engine == "node":
+            return node(config, state, **given)
         if reason := engines.missing(self.engine):
             pytest.skip(f"{self.engine}: {reason}")
-        state = initial_state(config, random.Random(42))
         return engines.create(self.engine, config, state, **self.options, **given)
+
+
+OPENED: list[Wasm] = []
+
+
+def node(config: GPTConfig, state: State, **given: Any) -> Wasm:
+    """Return the browser's kernel, run by Node, or skip where that is missing."""
+    if not NODE:
+        pytest.skip("needs Node")
+    OPENED.append(Wasm(config, state, **given))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """End the processes that a test began."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 CASES = [
     Case("scalar", 0, 0),
     Case("native", 1e-5, 1e-6),
     Case("native", 1e-12, 1e-12, {"dtype": "float64"}),
+    Case("node", 1e-5, 1e-6),
 ]
 CONFIGS = [
     GPTConfig(),
@@ -57,6 +85,7 @@ CONFIGS = [
 ]
 
 
+SMALL = GPTConfig(n_layer=2, n_embd=4, n_head=1, block_size=5, vocab_size=7)
 CONSOLE = GPTConfig(block_size=8)  # what a cartridge holds: classic's
 RUNS = [(case, config) for case in CASES for config in CONFIGS]
 RUNS += [(Case("fixed", 0.05, 0), CONSOLE), (Case("snes", 0.05, 0), CONSOLE)]
@@ -138,6 +167,21 @@ def test_losses_and_gradients(case: Case, config: GPTConfig) -> None:
     assert engine.loss(batch) == pytest.approx(sum(singly) / len(singly), rel=1e-6)
 
 
+def test_losses_of_positions(case: Case, config: GPTConfig) -> None:
+    count = 4 if case.engine == "scalar" else 60  # more than one slice
+    batch = documents(config, count)
+    engine, reference = case.create(config), REFERENCE.create(config)
+    reference.load(engine.state())
+    losses = engine.losses(batch)
+    assert [len(row) for row in losses] == [min(len(t) - 1, config.block_size) for t in batch]
+    assert all(type(loss) is float and math.isfinite(loss) for row in losses for loss in row)
+    for d in (0, 1, count // 2, count - 1):
+        (expected,) = reference.losses([batch[d]])
+        assert losses[d] == pytest.approx(expected, rel=0, abs=4 * case.tolerance)
+    means = [sum(row) / len(row) for row in losses]
+    assert sum(means) / count == pytest.approx(engine.loss(batch), rel=1e-6)
+
+
 def compare_gradients(case: Case, found: dict[str, Array], expected: dict[str, Array]) -> None:
     assert list(found) == list(expected)
     a, b = (np.concatenate([g.ravel() for g in each.values()]) for each in (found, expected))
@@ -170,9 +214,104 @@ def test_state_carries_everything(case: Case, config: GPTConfig) -> None:
     for name, array in other.state().items():
         assert (array == after[name]).all(), name
     assert (before["wte"] != after["wte"]).any(), "state() gives copies"
-    parameters = {name: before[name] for name, _ in config.shapes()}
+    parameters = {name: before[name].astype(np.float32) for name, _ in config.shapes()}
     engine.load(parameters)
     assert engine.state()["adam.t"] == 0, "without adam entries the optimizer starts afresh"
+
+
+def test_decay_is_torchs(case: Case) -> None:
+    """AdamW, over all weights, in a batch of one slice and in one of many."""
+    torch = pytest.importorskip("torch")
+    config, optimizer = SMALL, Adam(0.8, 0.95, 1e-6, weight_decay=0.3)
+    engine, gradients = (case.create(config, optimizer=optimizer) for _ in range(2))
+    params = {n: torch.tensor(a, dtype=torch.float64) for n, a in engine.state().items()}
+    params = {name: params[name].requires_grad_() for name, _ in config.shapes()}
+    adam = torch.optim.AdamW(params.values(), 0.01, (0.8, 0.95), 1e-6, weight_decay=0.3)
+    for batch in (documents(config, 2), documents(config, 100), documents(config, 2)):
+        held = {name: p.detach().numpy() for name, p in params.items()}
+        gradients.load(held)
+        for name, g in gradients.gradients(batch).items():
+            params[name].grad = torch.tensor(g, dtype=torch.float64)
+        adam.step()
+        engine.train([batch], [0.01])
+        for name, array in engine.state().items():
+            if name in params:
+                expected = params[name].detach().numpy()
+                np.testing.assert_allclose(array, expected, atol=max(200 * case.tolerance, 1e-14))
+
+
+def test_decay_is_of_the_weights_before_the_step(case: Case) -> None:
+    for batch in (documents(SMALL, 2), documents(SMALL, 100)):
+        plain = case.create(SMALL)
+        decayed = case.create(SMALL, optimizer=Adam(weight_decay=0.5))
+        before = plain.state()
+        plain.train([batch], [0.02])
+        decayed.train([batch], [0.02])
+        for name, array in plain.state().items():
+            less = 0.02 * 0.5 * before[name] if "adam" not in name else 0.0
+            atol = max(case.tolerance, 1e-15)
+            np.testing.assert_allclose(decayed.state()[name], array - less, atol=atol)
+
+
+def test_a_run_that_diverges_says_so_in_the_same_words(case: Case) -> None:
+    """gpt.py's softmax gives the next token 0, whose log is an error; others could go on."""
+    engine, batch = case.create(GPTConfig()), [EMMA, EMMA]
+    state = engine.state()
+    before = state | {"lm_head": state["lm_head"] * 2000}
+    engine.load(before)
+    for call in (
+        engine.loss,
+        engine.losses,
+        engine.gradients,
+        lambda batch: engine.train([batch], [0.01]),
+        lambda batch: engine.train([batch * 60], [0.01]),
+    ):
+        with pytest.raises(ValueError, match="^the loss is no longer a finite number; lower lr$"):
+            call(batch)
+    for name, array in engine.state().items():
+        assert (array == before[name]).all(), name
+    engine.load(state | {"lm_head": state["lm_head"] * 500})
+    assert max(engine.losses(batch)[0]) < 745, "so near to the edge all still go on"
+
+
+def test_numbers_of_numpy_are_numbers(case: Case) -> None:
+    if case.engine == "node":
+        pytest.skip("a browser's Python has no numpy")
+    one, other = case.create(GPTConfig()), case.create(GPTConfig())
+    tokens: list[Any] = [np.int64(token) for token in EMMA]
+    lr: Any = np.float32(0.01)
+    weights = [[0.25, 0.5, 0.125, 0.125, 0.0]]
+    rows: list[list[Any]] = [[np.float32(w) for w in weights[0]]]
+    assert one.losses([tokens]) == other.losses([EMMA])
+    found = one.train([[tokens]] * 2, [lr] * 2, [rows, rows])
+    assert found == other.train([[EMMA]] * 2, [float(lr)] * 2, [weights, weights])
+    assert all(type(loss) is float for loss in found)
+    for name, array in one.state().items():
+        assert (array == other.state()[name]).all(), name
+    assert (one.step(tokens[0]) == other.step(26)).all()
+    for token in (1.5, "a", None):  # numbers of a kind that is no id
+        with pytest.raises(ValueError, match="is not in the vocabulary"):
+            one.loss([[26, token, 26]])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+@pytest.mark.parametrize(
+    ("case", "config"), [(case, config) for case, config in RUNS if case.engine != "node"], ids=str
+)
+def test_a_copy_is_the_same_engine(
+    case: Case, config: GPTConfig, copied: Callable[[Engine], Engine]
+) -> None:
+    engine, batch = case.run(config), documents(config, 4)
+    if isinstance(engine, TrainableEngine):
+        engine.train([batch], [0.01])
+    engine.step(0)
+    twin = copied(engine)
+    assert twin.config == engine.config
+    engine.reset()
+    assert (twin.step(0) == engine.step(0)).all(), "a copy begins a document"
+    if isinstance(engine, TrainableEngine):
+        assert isinstance(twin, TrainableEngine)
+        assert twin.train([batch], [0.01]) == engine.train([batch], [0.01])
 
 
 def test_one_call_or_many(case: Case) -> None:
@@ -256,6 +395,27 @@ def test_scalar_engine_is_the_heart() -> None:
     assert [x for a, _ in config.shapes() for x in engine.state()[a].ravel()] == [
         p.data for p in flat
     ]
+
+
+def test_sizes_are_in_the_order_of_gpt_py() -> None:
+    """The kernel takes them in that order too, or nothing above would pass."""
+    assert tuple(field.name for field in fields(GPTConfig)) == gpt.Config._fields
+
+
+def test_sizes_and_settings_of_numpy_are_numbers() -> None:
+    config = GPTConfig(n_embd=np.int64(8), n_head=np.int32(2))  # type: ignore[arg-type]
+    adam = Adam(beta1=np.float32(0.5), eps=np.float64(1e-6))  # type: ignore[arg-type]
+    assert {type(size) for size in asdict(config).values()} == {int}
+    assert {type(number) for number in asdict(adam).values()} == {float}
+    assert json.loads(json.dumps(asdict(config))) == asdict(config)
+    for wrong in (True, 2.0, "8", None):
+        with pytest.raises(ValueError, match="n_embd is .*; it must be a whole number"):
+            GPTConfig(n_embd=wrong)  # type: ignore[arg-type]
+    for wrong in (True, "0.9", None):
+        with pytest.raises(ValueError, match="beta2 is .*; it must be a number"):
+            Adam(beta2=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weight_decay is -1.0; it must be 0 or more"):
+        Adam(weight_decay=-1)
 
 
 def test_those_that_train_are_known() -> None:

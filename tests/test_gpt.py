@@ -1,6 +1,6 @@
 """The heart: that it is one short file which runs alone, and that what it computes is right.
 
-Four oracles stand outside it: the published losses and names, central differences, differentiation
+It has four outside oracles: the published losses and names, central differences, differentiation
 by a complex step, and PyTorch.
 """
 
@@ -11,6 +11,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -171,8 +172,30 @@ def fails_in_one_line(folder: Path, *arguments: str) -> str:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("gpt.py: ")
-    assert done.stderr.endswith("one document a line\n")
+    assert done.stderr.endswith("give UTF-8 text, one a line\n")
     return done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"set -o pipefail; {sys.executable} {gpt.__file__} {WORLD} | head -2"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_ctrl_c_ends_it_without_a_traceback() -> None:
+    process = subprocess.Popen(
+        [sys.executable, gpt.__file__, WORLD],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert (process.returncode, said) == (130, "")
 
 
 def test_no_network_is_one_line(alone: Path, web: Web) -> None:
@@ -222,10 +245,10 @@ def test_a_folder_is_one_line(alone: Path) -> None:
         (b"emma\r\nava\r\n\r\n", ["emma", "ava"]),
         (b" emma \n\n\n\tava", ["emma", "ava"]),
         ("Zoë\n李明\nÅsa Bjørk\n".encode(), ["Zoë", "李明", "Åsa Bjørk"]),
-        ("a\u2028b\x0bc\x85d\re\n".encode(), ["a\u2028b\x0bc\x85d\re"]),
+        ("a\u2028b\x0bc\x85d\re\n".encode(), ["a\u2028b\x0bc\x85d", "e"]),
         (b"emma\nemma\n", ["emma", "emma"]),
     ],
-    ids=["BOM", "CRLF", "blanks", "Unicode", "only newlines end a line", "duplicates"],
+    ids=["BOM", "CRLF", "blanks", "Unicode", "only CR and LF end a line", "duplicates"],
 )
 def test_documents_are_lines(tmp_path: Path, content: bytes, documents: list[str]) -> None:
     path = tmp_path / "list.txt"

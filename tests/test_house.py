@@ -86,7 +86,7 @@ def test_no_one_above_names_an_engine() -> None:
     for module in MODULES:
         if room(module) != "engines":
             named = {n.split(".")[1] for n in imports(module) if n.startswith("engines.")}
-            assert named <= {"base"} | ({"fixed"} if room(module) == "cartridge" else set()), module
+            assert named <= {"base"}, module
 
 
 def test_no_module_hides_one_of_the_standard_library() -> None:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -328,20 +329,66 @@ def test_one_call_at_a_time() -> None:
     assert engine.loss([EMMA]) > 0
 
 
+def test_threads_are_refused_or_alone() -> None:
+    """What one thread reads while another trains is of some step; the training is not disturbed."""
+    config = GPTConfig(n_embd=32)
+    engine, alone = create(config, threads=2), create(config, threads=2)
+    batch, done = documents(config, 60), threading.Event()
+    reads: list[Callable[[], object]] = [
+        lambda: engine.loss(batch),
+        lambda: engine.losses(batch),
+        lambda: engine.gradients(batch),
+        lambda: engine.inspect(EMMA[:-1]),
+        lambda: engine.step(0),
+        engine.reset,
+        engine.state,
+        lambda: sample_many(engine, 200, 7, Sampling()),
+    ]
+    troubles: list[Exception] = []
+
+    def read(first: int) -> None:
+        turn = first
+        while not done.is_set() or turn < first + len(reads):
+            turn += 1
+            try:
+                reads[turn % len(reads)]()
+            except RuntimeError as refusal:
+                assert "at work in another thread" in str(refusal)
+            except ValueError as full:  # of steps past the block
+                assert "do not fit block_size" in str(full)
+            except Exception as trouble:
+                troubles.append(trouble)
+
+    readers = [threading.Thread(target=read, args=(first,)) for first in range(3)]
+    for reader in readers:
+        reader.start()
+    steps = 0
+    for _ in range(60):
+        with suppress(RuntimeError):
+            steps += len(engine.train([batch] * 5, [0.01] * 5))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not troubles
+    alone.train([batch] * steps, [0.01] * steps)
+    for name, array in alone.state().items():
+        np.testing.assert_array_equal(engine.state()[name], array, err_msg=name)
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
-        (1, 2**31 - 1, 1, 1, 1),
-        (2**31 - 1, 2**15, 1, 1, 1),
-        (1, 2**15, 1, 2**31 - 1, 1),
-        (1, 1, 1, 1, 2**31 - 1),
-        (1, 2**20, 1, 2**20, 2),
-        (1, 16, 1, 2**20, 2),
+        (1, 1, 2**31 - 1, 1, 1),
+        (1, 2**31 - 1, 2**15, 1, 1),
+        (1, 1, 2**15, 1, 2**31 - 1),
+        (2**31 - 1, 1, 1, 1, 1),
+        (2, 1, 2**20, 1, 2**20),
+        (2, 1, 16, 1, 2**20),
     ],
 )
 def test_absurd_sizes_are_refused(sizes: tuple[int, int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="does not fit the memory"):
-        Model(sizes, 0.85, 0.99, 1e-8, 4, "", 1)
+        Model(sizes, (0.85, 0.99, 1e-8, 0.0), 4, "", 1)
 
 
 def test_options_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ Needs cc65 and an emulator core; the lists of names also run on Snes9x where sta
 import json
 import random
 import re
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -85,11 +84,11 @@ class Bench:
 
 
 def plug(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    return Bench(Console(made[0].data), made[0].labels, made[1], made[0].data)
+    return Bench(Console(made[0].data, watched=True), made[0].labels, made[1], made[0].data)
 
 
 def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
-    """Return a cartridge that makes no names, so that nobody writes to what a test reads."""
+    """Return a cartridge that makes no names, so that nothing overwrites what a test reads."""
     bench = plug(made)
     bench.console.ask(HALT)
     return bench
@@ -97,7 +96,7 @@ def still(made: tuple[rom.Rom, IntegerModel]) -> Bench:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[rom.Rom, IntegerModel]:
-    return rom.make("classic", SIZES, weights(1))
+    return rom.build("classic", SIZES, weights(1))
 
 
 @pytest.fixture(scope="module", params=rom.CARTRIDGES)
@@ -108,7 +107,7 @@ def each(request: pytest.FixtureRequest) -> tuple[rom.Rom, IntegerModel]:
 
 def make(name: str) -> tuple[rom.Rom, IntegerModel]:
     config = GPTConfig(block_size=rom.CARTRIDGES[name].block_size)
-    return rom.make(name, config, weights(1, config))
+    return rom.build(name, config, weights(1, config))
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +299,7 @@ def test_every_token_of_200_names_is_exact_on_snes9x(each: tuple[rom.Rom, Intege
     if not found or not found.origin:
         pytest.skip("stable-retro, which contains a Snes9x core, is not installed")
     core = Path(found.origin).parent / "cores" / "snes9x_libretro.so"
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS) > 1000
 
 
@@ -309,7 +308,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
         core = find_core("bsnes_mercury_accuracy")
     except OSError as error:
         pytest.skip(str(error))
-    with Console(each[0].data, core) as console:
+    with Console(each[0].data, core, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
         sky = console.screenshot()[::8, 2]  # this core powers on with noise in memory and registers
         assert sky[:, 1].max() < 16, "no green in it"
@@ -317,7 +316,7 @@ def test_20_names_are_exact_on_bsnes_accuracy(each: tuple[rom.Rom, IntegerModel]
 
 
 def test_pal_consoles_make_the_same_names(each: tuple[rom.Rom, IntegerModel]) -> None:
-    with Console(each[0].data, pal=True) as console:
+    with Console(each[0].data, pal=True, watched=True) as console:
         assert equal(console, each[1], LISTS[:1]) > 20
 
 
@@ -341,161 +340,6 @@ def test_the_console_is_an_engine(each: tuple[rom.Rom, IntegerModel]) -> None:
         console.step(27)
 
 
-# ---- the game: what the pad does -----------------------------------------------------------------
-
-
-@pytest.fixture
-def game(made: tuple[rom.Rom, IntegerModel]) -> Iterator[Bench]:
-    game = plug(made)
-    yield game
-    game.console.close()
-
-
-def settings(game: Bench) -> tuple[int, int, tuple[int, ...]]:
-    """Return the seed, temperature and prefix that the game works with."""
-    at, console = game.console.at, game.console
-    prefix = console.words(at["prefix"], console.word(at["prefix_length"])).tolist()
-    return console.word(at["seed"]), console.word(at["temperature"]), tuple(prefix)
-
-
-def press(game: Bench, *buttons: str) -> None:
-    """Press buttons one after another, each long enough to be seen between two tokens."""
-    for button in buttons:
-        game.console.press(button, frames=14)
-
-
-def first_name(game: Bench) -> str:
-    """Return the first name of the list at work, once it is there."""
-    while not game.console.word(game.console.at["name_number"]):
-        game.console.run()
-    data = game.console.wram[game.console.at["names"] :][:9].tobytes()
-    return data.split(b"\0")[0].decode()
-
-
-def expected_name(game: Bench) -> str:
-    records = generate(game.model, *settings(game), count=1)
-    return "".join(chr(97 + record.chosen) for record in records if record.chosen < 26)
-
-
-def test_the_game_begins_by_itself(game: Bench) -> None:
-    assert settings(game) == (0x1990, 4, ())
-    assert first_name(game) == expected_name(game)
-
-
-def test_start_takes_a_new_seed(game: Bench) -> None:
-    press(game, "start")
-    seed = settings(game)[0]
-    assert seed != 0x1990
-    assert first_name(game) == expected_name(game)
-    press(game, "start")
-    assert settings(game)[0] not in (seed, 0x1990)
-
-
-def test_up_and_down_change_the_temperature_and_stop_at_its_ends(game: Bench) -> None:
-    press(game, "up", "up")
-    assert settings(game)[1] == 6
-    assert first_name(game) == expected_name(game)
-    press(game, *["down"] * 8)
-    assert settings(game)[1] == 0
-    press(game, *["up"] * 16)
-    assert settings(game)[1] == 14
-
-
-def test_a_prefix_is_typed_and_completed(game: Bench) -> None:
-    press(game, "a", "up", "up", "up", "right", "down", "start")  # the first up begins with an a
-    assert settings(game)[2] == (2, 25)
-    assert first_name(game) == expected_name(game)
-    assert first_name(game).startswith("cz")
-    press(game, "a", "left", "b")
-    assert settings(game)[2] == (2, 25), "B takes it back"
-    press(game, "a", *["right"] * 9, "a")
-    assert len(settings(game)[2]) == 7, "one token at least is the model's"
-    press(game, "a", *["left"] * 9, "start")
-    assert settings(game)[2] == ()
-
-
-def test_a_seed_is_entered(game: Bench) -> None:
-    press(game, "x", "up", "right", "down", "right", "right", "down", "start")
-    assert settings(game)[0] == 0x289F
-    assert first_name(game) == expected_name(game)
-    press(game, "x", "up", "b")
-    assert settings(game)[0] == 0x289F, "B takes it back"
-
-
-def test_typing_is_none_of_the_lists_time(game: Bench) -> None:
-    at, console = game.console.at, game.console
-    first_name(game)
-    for typed in ("a", "x"):
-        press(game, typed)
-        console.run(600)
-        names = console.word(at["name_number"])
-        press(game, "b")
-        console.wait(at["name_number"], names + 1)
-        console.run(2)  # until it is counted
-        assert console.word(at["rate"]) == pytest.approx(65, abs=8), "tenths of tokens a second"
-
-
-def test_the_screen_is_what_libretro_py_makes_of_it(game: Bench) -> None:
-    """Point by point, in all forms that a core may choose; cores here choose the first."""
-    from libretro.api.video import PixelFormat
-    from libretro.drivers import ArrayVideoDriver
-
-    screen = game.console._screen
-    for form, pitch in [("XRGB8888", 1024), ("RGB565", 512), ("RGB1555", 528)]:
-        oracle = ArrayVideoDriver()
-        oracle.pixel_format = screen.pixel_format = PixelFormat[form]
-        oracle._frame = array("B", random.Random(1).randbytes(224 * pitch))
-        screen.refresh(memoryview(oracle._frame), 256, 224, pitch)
-        oracle._last_width, oracle._last_height, oracle._last_pitch = 256, 224, pitch
-        shot = oracle.screenshot()
-        assert shot
-        points = np.frombuffer(shot.data, np.uint8).reshape(224, 256, 4)
-        assert (game.console.screenshot() == points[:, :, :3]).all()
-
-
-def test_select_shows_the_inside_and_l_slows_down(game: Bench) -> None:
-    at, console = game.console.at, game.console
-    press(game, "select")
-    assert console.word(at["view"]) == 1
-    press(game, "l")
-    assert console.word(at["speed"]) == 1
-    console.run(30)
-    before = console.word(at["tokens_done"])
-    console.run(300)
-    assert console.word(at["tokens_done"]) - before == pytest.approx(10, abs=1)
-    press(game, "r", "select")
-    assert (console.word(at["view"]), console.word(at["speed"])) == (0, 0)
-    assert first_name(game) == expected_name(game), "looking inside changes nothing"
-
-
-def test_the_screen_shows_what_memory_holds(game: Bench) -> None:
-    """Letters read off the frame: the names, the seed, the tokens per second."""
-    name = first_name(game)
-    game.console.run(2)
-    screen = read_screen(game)
-    assert "twenty new names" in screen[3]
-    assert screen[5][3:].split()[0] == name
-    assert "seed 1990" in screen[22]
-    assert "temp 0.5" in screen[22]
-    rate = float(screen[20].split()[-2])
-    assert 5 < rate < 9
-    press(game, "select")
-    assert "what it attends to" in read_screen(game)[3]
-
-
-def read_screen(game: Bench) -> list[str]:
-    """Return the frame's small letters, line by line, by comparing each place with the font."""
-    frame = game.console.screenshot().astype(int).sum(axis=2).reshape(28, 8, 32, 8)
-    letters = {ink.tobytes(): letter for letter, ink in tables.font().items()}
-    lines = []
-    for line in frame.swapaxes(1, 2):
-        text = ""
-        for place in line:  # ink is brighter than sky and shadow by far
-            text += letters.get((place > 200).astype(int).tobytes(), " ")
-        lines.append(text)
-    return lines
-
-
 # ---- the cartridge -------------------------------------------------------------------------------
 
 
@@ -510,13 +354,13 @@ def test_the_header_is_right(bench: Bench) -> None:
 
 
 def test_building_twice_gives_the_same_cartridge(bench: Bench) -> None:
-    assert rom.make("classic", SIZES, weights(1))[0].data == bench.data
+    assert rom.build("classic", SIZES, weights(1))[0].data == bench.data
 
 
 def test_a_larger_block_size_is_cut(bench: Bench) -> None:
     long = GPTConfig(block_size=16)
     state = {**weights(1), "wpe": np.concatenate([weights(1)["wpe"], np.ones((8, 16))])}
-    assert rom.make("classic", long, state)[0].data == bench.data
+    assert rom.build("classic", long, state)[0].data == bench.data
 
 
 def test_an_engine_takes_the_cartridge_of_its_size() -> None:
@@ -544,13 +388,13 @@ def test_what_is_no_cartridge_is_refused() -> None:
 def test_models_that_do_not_fit_are_refused(sizes: dict[str, int], message: str) -> None:
     config = GPTConfig(**{"block_size": 8, **sizes})
     with pytest.raises(ValueError, match=message):
-        rom.make("classic", config, initial_state(config, random.Random(1)))
+        rom.build("classic", config, initial_state(config, random.Random(1)))
 
 
 def test_without_the_assembler_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OSError, match="apt-get install cc65.*macOS.*Windows"):
-        rom.make("classic", SIZES, weights(1))
+        rom.build("classic", SIZES, weights(1))
 
 
 def test_without_a_core_it_says_how_to_get_one() -> None:
@@ -633,7 +477,9 @@ routine squares, 16, 16
 def with_source(text: str) -> tuple[rom.Rom, IntegerModel]:
     """Return the classic cartridge with one source more."""
     model = Classic(SIZES, weights(1))
-    return rom.build("classic", {**tables.classic(model), "bug.asm": text.encode()}), model
+    return rom.assemble(
+        rom.spec("classic"), {**tables.classic(model), "bug.asm": text.encode()}
+    ), model
 
 
 def test_bug_a_width_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

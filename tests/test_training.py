@@ -1,8 +1,11 @@
 """The loop is the heart's loop; it can stop anywhere and go on as if it had not."""
 
+import copy
 import json
 import math
+import pickle
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +22,11 @@ from microgpt.config import Adam
 from microgpt.documents import Batch, Weights
 from microgpt.engines.base import Engine
 from microgpt.feed import Feed, Pretraining
+from microgpt.model import Model
 from microgpt.quantization import QuantizationAware, Rounding
 from microgpt.sampling import Sampling, sample
 from microgpt.tokenizer import Tokenizer
 from microgpt.training import VALIDATIONS, AnyFeed, Run, Settings
-from tests.conftest import EMMA
 
 TINY = {"n_layer": 1, "n_embd": 4, "n_head": 2, "block_size": 4}
 
@@ -216,6 +219,10 @@ def test_a_record_that_makes_no_sense_is_refused(path: tuple[str, ...], value: A
         {"lr": 2},
         {"lr": "0.01"},
         {"optimizer": {"beta1": 0.9}},
+        {"warmup": -1},
+        {"warmup": 1001},
+        {"patience": 0},
+        {"patience": 1.5},
         {"batch": -1},
         {"seed": -1},
         {"val": 0.5},
@@ -239,16 +246,148 @@ def test_one_document_is_enough(tmp_path: Path) -> None:
     assert set("".join(run.model().sample(5))) <= {"x"}
 
 
-def test_scores_are_those_of_the_heart() -> None:
-    run = microgpt.train("world", steps=1, engine="scalar")
-    params = gpt.init(run.config, random.Random(0))
-    for name, array in run.model().checkpoint.state.items():
-        params[name] = [[gpt.Value(x) for x in row] for row in array.tolist()]
-    score = run.model().score("emma")
-    assert score.loss == pytest.approx(gpt.loss(params, run.config, EMMA).data, rel=1e-12)
-    assert score.tokens == ["e", "m", "m", "a", ""]
-    assert score.probability == pytest.approx(math.exp(-5 * score.loss))
-    assert score.bigram == run.bigram.losses(EMMA)
-    assert len(run.model().score("m" * 40).tokens) == 16, "as far as block_size lets it read"
-    with pytest.raises(ValueError, match="vocabulary"):
-        run.model().score("Émile")
+def test_numbers_of_any_type_are_numbers(tmp_path: Path) -> None:
+    run = microgpt.train(
+        ["emma", "ava", "mia"],
+        steps=np.int64(2),
+        lr=np.float32(0.01),
+        batch=np.int64(1),  # type: ignore[arg-type]
+        seed=np.int64(7),  # type: ignore[arg-type]
+        val=np.float64(0),
+        n_embd=np.int64(8),  # type: ignore[arg-type]
+        n_head=np.int32(2),  # type: ignore[arg-type]
+        optimizer=Adam(np.float32(0.9)),  # type: ignore[arg-type]
+        options={"threads": np.int64(1)},
+        engine="native",
+    )
+    run.checkpoint().save(tmp_path / "run")
+    plain = microgpt.train(
+        ["emma", "ava", "mia"],
+        steps=2,
+        lr=float(np.float32(0.01)),
+        seed=7,
+        n_embd=8,
+        n_head=2,
+        optimizer=Adam(float(np.float32(0.9))),
+        options={"threads": 1},
+        engine="native",
+    )
+    assert same(Checkpoint.load(tmp_path / "run"), plain.checkpoint())
+
+
+def test_a_list_of_documents_is_a_dataset() -> None:
+    run = microgpt.train(["emma", "ava"], steps=3, engine="scalar")
+    assert run.feed.tokenizer.vocabulary == "aemv"
+    with pytest.raises(TypeError, match="document 1 is 5"):
+        microgpt.train(["emma", 5], steps=3)  # type: ignore[list-item]
+
+
+def test_the_dtype_and_the_options_of_a_run_are_its_models() -> None:
+    run = microgpt.train("world", steps=3, engine="native", dtype="float64", seed=3)
+    heart = microgpt.train("world", steps=3, engine="scalar", seed=3)
+    assert run.options == {"dtype": "float64"}
+    assert run.model().score("emma").losses == pytest.approx(
+        heart.model().score("emma").losses, rel=1e-12
+    )
+
+
+def test_a_run_gives_one_model_until_it_moves_on() -> None:
+    run = tiny(Pretraining(dataset.load("world")), steps=6)
+    steps = run.advance()
+    next(steps)
+    model = run.model()
+    five = [run.model().sample(1) for _ in range(5)]
+    assert [name for (name,) in five] == Model(run.checkpoint().model(), "scalar").sample(5)
+    score = model.score("emma")
+    next(steps)
+    assert run.model() is not model
+    assert model.score("emma") == score, "a model that was given does not change any more"
+
+
+def test_a_run_tells_what_it_is() -> None:
+    run = tiny(Pretraining(dataset.load("world")), steps=1200)
+    next(run.advance())
+    assert repr(run).startswith("<Run: step 1 of 1,200, loss 3.")
+    assert repr(run).endswith("; 424 parameters; engine scalar>")
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("engine", ["scalar"])
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
+def test_a_copy_of_a_run_goes_on_by_itself(
+    engine: str, quantized: bool, way: Callable[[Run[Pretraining]], Run[Pretraining]]
+) -> None:
+    quantization = partial(QuantizationAware, rounding=halves, start=0) if quantized else None
+    feed = Pretraining(dataset.load("world"))
+    run = Run(feed, Settings(6), engine, sizes=TINY, quantization=quantization)
+    next(run.advance())
+    run.model()
+    other = way(run)
+    assert finish(run).losses == finish(other).losses
+    assert same(run.checkpoint(), other.checkpoint())
+
+
+def test_a_model_goes_on_with_other_documents() -> None:
+    first = microgpt.train("world", steps=20, engine="scalar", block_size=8)
+    model = first.model()
+    run = microgpt.train(["emma", "ava"], start=model, steps=30, engine="scalar")
+    assert run.config == model.config
+    assert run.feed.tokenizer.vocabulary == model.tokenizer.vocabulary
+    assert run.losses[0] == pytest.approx(
+        model.score(run.feed.tokenizer.decode(run.feed.documents[0][1:-1])).loss
+    )
+    assert run.losses[-1] < 0.5 * run.losses[0]
+    resumed = Run.resume(run.checkpoint(), Pretraining.of(run.checkpoint(), run.feed.dataset))
+    assert same(resumed.checkpoint(), run.checkpoint())
+    more = microgpt.train(start=model, steps=1, engine="scalar")
+    assert more.feed.dataset.name == "world", "what it learned from, where nothing else is given"
+    with pytest.raises(ValueError, match="'É' .*not in the model's vocabulary"):
+        microgpt.train(["Élo"], start=model)
+    with pytest.raises(ValueError, match="has the model's sizes"):
+        microgpt.train("world", start=model, n_embd=8)
+    with pytest.raises(ValueError, match="another vocabulary"):
+        Run(Pretraining(dataset.of(["ab"])), start=model.checkpoint)
+
+
+def test_a_run_can_be_lengthened() -> None:
+    feed = Pretraining(dataset.load("world"), batch=2, val=0.1)
+    run = finish(tiny(feed, steps=10))
+    longer = Run.resume(run.checkpoint(), steps=1000)
+    assert (longer.step, longer.settings.steps) == (10, 1000)
+    assert longer.settings.learning_rate(10) == 0.01 * (1 - 10 / 1000)
+    assert longer.val == run.val, "the best loss so far is of the same documents"
+    assert longer.best_val_loss == run.best_val_loss
+    again = Run.resume(longer.checkpoint())
+    assert (again.settings.steps, again.val) == (1000, run.val)
+    with pytest.raises(ValueError, match="has taken 10 steps; it cannot have 9"):
+        Run.resume(run.checkpoint(), steps=9)
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    settings = Settings(steps=10, lr=1, warmup=4)
+    rates = [settings.learning_rate(step) for step in range(10)]
+    assert rates[:4] == pytest.approx([0.25, 0.45, 0.6, 0.7])
+    assert rates[4:] == pytest.approx([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+
+
+def test_patience_ends_a_run_that_no_longer_improves() -> None:
+    few = dataset.of(dataset.load("world").documents[:60])  # it soon knows them by heart
+    feed, settings = Pretraining(few, val=0.2), Settings(200, lr=0.1, patience=2)
+    run = Run(feed, settings, "scalar", sizes=TINY)
+    seen = [progress for progress in run.advance() if progress.val_loss is not None]
+    assert [progress.is_best for progress in seen[-2:]] == [False, False]
+    assert [progress.stopped for progress in seen] == [False] * (len(seen) - 1) + [True]
+    assert run.finished
+    assert run.step < 200
+    again = Pretraining(few, val=0.2)
+    assert Run.resume(run.checkpoint(), again).finished
+    assert not Run.resume(run.checkpoint(), again, steps=201).finished
+    with pytest.raises(ValueError, match="patience needs documents held out"):
+        microgpt.train("world", patience=3)
+
+
+def test_a_run_knows_how_many_documents_it_does_not_read_to_their_end() -> None:
+    feed = Pretraining(dataset.of(["abcd", "abcde", "abcdef", "ab"]))
+    run = tiny(feed, steps=1)
+    assert run.truncated == 2
+    assert run.model().truncate(["abcd", "abcde", "abcdef"]) == {"abcd"}

@@ -109,7 +109,7 @@ def test_gradients_and_adam_are_those_of_gpt() -> None:
 
 
 def test_one_event_for_each_statement(emma: Trace) -> None:
-    """At one position, gpt() runs its statements in the order in which they stand."""
+    """At one position, gpt() runs its statements in their order."""
     first = next(i for i, call in enumerate(emma.calls) if call.fn == "gpt")
     lines = [e.line for e in emma.events if e.call == first]
     start = emma.functions["gpt"][0]
@@ -386,8 +386,8 @@ def test_a_source_that_cannot_be_loaded(source: str, message: str) -> None:
 
 def test_parameters_of_an_edited_init_are_drawn() -> None:
     source = edited(
-        "    return params\n\ndef flat",
-        '    params["bias"] = matrix(1, n)\n    return params\n\ndef flat',
+        "    return {name: [[Value",
+        '    shapes["bias"] = (1, n)\n    return {name: [[Value',
     ).replace('linear(x, params["lm_head"])', 'linear(x, params["lm_head"] + params["bias"])')
     trace = xray.record_source(source, "emma", model(GPTConfig()))
     assert ("bias", [1, 16], 4192) in trace.params
@@ -552,7 +552,7 @@ def test_runs_keep_every_node(nodes: list[int | None]) -> None:
 @limits(max_examples=10)
 @given(
     st.builds(
-        lambda layers, heads, dim, block: GPTConfig(layers, heads * dim, heads, block),
+        lambda layers, heads, dim, block: GPTConfig(27, layers, heads * dim, heads, block),
         *(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), st.integers(1, 6)),
     ),
     st.text(LETTERS, max_size=8),

@@ -4,14 +4,17 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from microgpt.arrays import Array, State
-from microgpt.config import GPTConfig
-from microgpt.documents import Batch, Document
+from microgpt.checkpoint import check_state
+from microgpt.config import Adam, GPTConfig
+from microgpt.documents import Batch, Document, Weights
+from microgpt.engines.base import by_name
 
 ROOT = Path(__file__).parent.parent
 KERNEL = ROOT / "microgpt" / "native" / "wasm" / "kernel.wasm"
@@ -21,7 +24,9 @@ NODE = shutil.which("node")
 class Wasm:
     """Runs and trains a model in Node; errors are ValueErrors."""
 
-    def __init__(self, config: GPTConfig, state: State, kernel: Path = KERNEL) -> None:
+    def __init__(
+        self, config: GPTConfig, state: State, optimizer: Adam | None = None, kernel: Path = KERNEL
+    ) -> None:
         assert NODE
         self.config = config
         self._node: Any = subprocess.Popen(
@@ -30,7 +35,8 @@ class Wasm:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.evaluate("void (engine = create(module, given))", vars(config))
+        made = [asdict(config), asdict(optimizer or Adam())]
+        self.evaluate("void (engine = create(module, ...given))", made)
         self.load(state)
 
     def close(self) -> None:
@@ -46,6 +52,7 @@ class Wasm:
         return answer.get("value")
 
     def load(self, state: State) -> None:
+        check_state(self.config, state)
         given: dict[str, Any] = {"params": self._flat(state, "")}
         if "adam.t" in state:
             given |= {"m": self._flat(state, "adam.m."), "v": self._flat(state, "adam.v.")}
@@ -54,10 +61,10 @@ class Wasm:
 
     def state(self) -> dict[str, Array]:
         found = self.evaluate("engine.state()")
-        state = self._by_name(found["params"])
+        params = by_name(self.config, found["params"])
+        state: dict[str, Array] = {name: a.astype(np.float32) for name, a in params.items()}
         for which in "mv":
-            named = self._by_name(found[which])
-            state |= {f"adam.{which}.{name}": array for name, array in named.items()}
+            state |= by_name(self.config, found[which], f"adam.{which}.")
         return state | {"adam.t": np.array(float(found["t"]))}
 
     def reset(self) -> None:
@@ -78,15 +85,26 @@ class Wasm:
         }
         return {name: np.array(found[name]).reshape(shape) for name, shape in shapes.items()}
 
-    def train(self, batches: Sequence[Batch], learning_rates: Sequence[float]) -> list[float]:
-        losses: list[float] = self.evaluate("engine.train(...given)", [batches, learning_rates])
+    def train(
+        self,
+        batches: Sequence[Batch],
+        learning_rates: Sequence[float],
+        weights: Sequence[Weights | None] | None = None,
+    ) -> list[float]:
+        given = [batches, learning_rates] if weights is None else [batches, learning_rates, weights]
+        losses: list[float] = self.evaluate("engine.train(...given)", given)
         return losses
 
-    def loss(self, batch: Batch) -> float:
-        return float(self.evaluate("engine.loss(given)", batch))
+    def loss(self, batch: Batch, weights: Weights | None = None) -> float:
+        return float(self.evaluate("engine.loss(...given)", [batch, weights]))
 
-    def gradients(self, batch: Batch) -> dict[str, Array]:
-        return self._by_name(self.evaluate("engine.gradients(given)", batch))
+    def losses(self, batch: Batch) -> list[list[float]]:
+        losses: list[list[float]] = self.evaluate("engine.losses(given)", batch)
+        return losses
+
+    def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
+        found = self.evaluate("engine.gradients(...given)", [batch, weights])
+        return by_name(self.config, found)
 
     def sample_many(
         self,
@@ -106,12 +124,3 @@ class Wasm:
         arrays = [state[prefix + name].ravel() for name, _ in self.config.shapes()]
         flat: list[float] = np.concatenate(arrays).tolist()
         return flat
-
-    def _by_name(self, numbers: list[float]) -> dict[str, Array]:
-        arrays, start = {}, 0
-        for name, (rows, columns) in self.config.shapes():
-            end = start + rows * columns
-            arrays[name] = np.array(numbers[start:end]).reshape(rows, columns)
-            start = end
-        assert start == len(numbers)
-        return arrays

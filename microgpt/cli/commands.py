@@ -114,7 +114,7 @@ class Rooms(click.Group):
 @click.version_option(__version__, prog_name="microgpt", message="%(prog)s %(version)s")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """A complete GPT that one can hold in one's head: train it, sample it, look inside.
+    """A complete GPT that you can hold in your head: train it, sample it, look inside.
 
     Start reading at microgpt/gpt.py, the whole algorithm in 200 lines.
     """

@@ -33,9 +33,9 @@ def rom(model: str | None, name: str, out: str) -> int:
         if not advance(run):
             return 130
         trained = run.checkpoint().model()
-    made = cartridge.make(name, trained)
-    files.write(out, made.rom.data)
-    for line in made.report():
+    built = cartridge.build(name, trained)
+    files.write(out, built.rom.data)
+    for line in built.lines() + cartridge.measure(built, *cartridge.documents(trained)).lines():
         say(line)
     say(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
     return 0

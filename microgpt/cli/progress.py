@@ -1,4 +1,4 @@
-"""A run under way, for the commands that train: saved, logged, shown, and stopped by Ctrl-C."""
+"""A run in progress, for the commands that train: saved, logged, shown, and stopped by Ctrl-C."""
 
 import json
 import os

@@ -71,7 +71,7 @@ def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodid
     """Open the lab: a page that shows the model at work.
 
     Without MODEL it shows the one that ships with microgpt. Only this machine can reach it; the
-    site that --export writes needs nothing but its files, and any web server can serve it.
+    site that --export writes works on any web server, and needs nothing but its files.
     """
     from microgpt.lab import export, server  # a web server is no burden for the other commands
 

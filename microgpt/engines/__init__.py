@@ -7,7 +7,7 @@ from microgpt.arrays import BROWSER, State
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, TrainableEngine
 
-# Each engine's module, its class, and what it is; the best for training stands first.
+# Each engine's module, its class, and what it is; the best for training comes first.
 ENGINES = {
     "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
     "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),

@@ -5,14 +5,19 @@ list of documents. The loss of a document is the mean over its n = min(len - 1, 
 positions of -log p(next token), in nats; that of a batch is the mean over its documents. `weights`,
 where given, holds a list for each document with a number for each position, and the weighted sum
 takes the place of the mean (which is a weight of 1/n everywhere).
+
+An engine serves one thread at a time, because `reset` and `step` share a place in a document. Who
+shares one among threads locks it, as Model does. A copy (pickle, copy.deepcopy) has the same state,
+and stands at position 0.
 """
 
+import math
 import random
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from microgpt import gpt
-from microgpt.arrays import Array, State, array
+from microgpt.arrays import Array, State, array, reshape
 from microgpt.config import GPTConfig
 from microgpt.documents import Batch, Document, Weights
 
@@ -63,11 +68,15 @@ class TrainableEngine(Engine, Protocol):
 
         Raises:
             ValueError: a batch or document is empty, a token is outside the vocabulary, the
-                lengths of the arguments disagree, or a loss is no longer a finite number.
+                lengths of the arguments disagree, or the run has diverged: a next token has a
+                probability below what a float64 holds, or a loss is not finite.
         """
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
         """Return the loss of a batch (nats/token); raises as train does."""
+
+    def losses(self, batch: Batch) -> list[list[float]]:
+        """Return -log p of every position of every document (nats); raises as train does."""
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         """Return d loss / d parameter for each parameter, by its name; raises as train does."""
@@ -114,11 +123,11 @@ def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
     return {name: array([[p.data for p in row] for row in rows]) for name, rows in params.items()}
 
 
-def by_name(config: GPTConfig, numbers: list[float]) -> dict[str, Array]:
-    """Return numbers in gpt.py's order as arrays by the names of the parameters."""
+def by_name(config: GPTConfig, numbers: Any, prefix: str = "") -> dict[str, Array]:
+    """Return a flat row of numbers, in gpt.py's order, as arrays by the parameters' names."""
     arrays, start = {}, 0
-    for name, (rows, columns) in config.shapes():
-        end = start + rows * columns
-        arrays[name] = array([numbers[i : i + columns] for i in range(start, end, columns)])
+    for name, shape in config.shapes():
+        end = start + math.prod(shape)
+        arrays[prefix + name] = reshape(numbers[start:end], shape)
         start = end
     return arrays

@@ -1,5 +1,7 @@
 """The integer models as an engine: the console's arithmetic behind the engines' protocol."""
 
+from typing import Any
+
 import numpy as np
 
 from microgpt.arrays import Array, State
@@ -31,6 +33,9 @@ class FixedEngine:
     def _init(self, model: IntegerModel) -> None:
         self._model, self.config = model, model.config
         self.reset()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FixedEngine.of, (self._model,)
 
     @property
     def saturations(self) -> int:

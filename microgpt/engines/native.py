@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,16 +19,20 @@ from microgpt.documents import (
     check_context,
     check_tokens,
     check_training,
+    diverged,
 )
+from microgpt.engines.base import by_name
 
 try:
     from microgpt.native.kernel import Model, kernels
 except ImportError as error:
     raise ImportError(
-        "its C part was not built; install a C compiler (gcc or clang), then microgpt anew"
+        "its C part was not built; install a C compiler (gcc or clang), then microgpt again"
     ) from error
 
+T = TypeVar("T")
 DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
+REFUSALS = (ValueError, TypeError, OverflowError)  # of the kernel, which says no more than that
 PARAMS, ADAM_M, ADAM_V, GRADIENT = range(4)  # parts of a model, as kernel.h numbers them
 
 
@@ -56,14 +61,9 @@ class NativeEngine:
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; it must be 1 or more")
         self.config, self.optimizer, self.dtype = config, optimizer, np.dtype(DTYPES[dtype])
+        self._threads = threads
         self._model = Model(
-            astuple(config),
-            optimizer.beta1,
-            optimizer.beta2,
-            optimizer.eps,
-            self.dtype.itemsize,
-            simd(),
-            threads or cores(),
+            astuple(config), astuple(optimizer), self.dtype.itemsize, simd(), threads or cores()
         )
         self.load(state)
 
@@ -72,7 +72,7 @@ class NativeEngine:
         names = [name for name, _ in self.config.shapes()]
         largest = float(np.finfo(DTYPES[self.dtype.name]).max)
         for name, array in state.items():
-            if (np.abs(array) > largest).any():
+            if (np.abs(array.astype(float)) > largest).any():
                 raise ValueError(f"tensor {name} holds numbers past the largest {self.dtype}")
         self._put(PARAMS, [state[name] for name in names])
         self._model.t = float(state.get("adam.t", np.zeros(())))
@@ -81,10 +81,14 @@ class NativeEngine:
             self._put(part, of)
         self.reset()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        of = (self.config, self.state(), self.optimizer, self.dtype.name, self._threads)
+        return NativeEngine, of
+
     def state(self) -> dict[str, Array]:
         state = {name: array.astype(self.dtype) for name, array in self._get(PARAMS).items()}
         for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
-            state |= {f"adam.{which}.{name}": array for name, array in self._get(part).items()}
+            state |= self._get(part, f"adam.{which}.")
         return state | {"adam.t": np.array(self._model.t)}
 
     def reset(self) -> None:
@@ -94,9 +98,9 @@ class NativeEngine:
         logits = np.empty(self.config.vocab_size)
         try:
             self._model.step(token_id, logits)
-        except ValueError:
+        except REFUSALS:
             check_tokens(self.config, [token_id])
-            check_context(self.config, self.config.block_size + 1)
+            check_context(self.config, self._model.position + 1)
             raise
         return logits
 
@@ -142,48 +146,40 @@ class NativeEngine:
     ) -> list[float]:
         try:
             return self._model.train(batches, learning_rates, weights)
-        except ArithmeticError as error:
-            raise ValueError(f"the loss is no longer a finite number ({error}); lower lr") from None
-        except (ValueError, TypeError, OverflowError):
+        except FloatingPointError:
+            raise diverged() from None
+        except REFUSALS:
             check_training(self.config, batches, learning_rates, weights)
             raise
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
-        return self._finite(batch, weights, None)
+        return self._of_batch(self._model.loss, batch, weights)
+
+    def losses(self, batch: Batch) -> list[list[float]]:
+        return self._of_batch(self._model.losses, batch)
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         flat = np.empty(self.config.n_params)
-        self._finite(batch, weights, flat)
-        return self._by_name(flat)
+        self._of_batch(lambda b, w: self._model.gradient(b, w, flat), batch, weights)
+        return by_name(self.config, flat)
 
-    def _finite(self, batch: Batch, weights: Weights | None, flat: Array | None) -> float:
+    def _of_batch(self, call: Callable[..., T], batch: Batch, *weights: Weights | None) -> T:
+        """Return what the kernel says of a batch, or say what is wrong with the batch."""
         try:
-            if flat is None:
-                loss = self._model.loss(batch, weights)
-            else:
-                loss = self._model.gradient(batch, weights, flat)
-        except (ValueError, TypeError, OverflowError):
-            check_batch(self.config, batch, weights)
+            return call(batch, *weights)
+        except FloatingPointError:
+            raise diverged() from None
+        except REFUSALS:
+            check_batch(self.config, batch, *weights)
             raise
-        if not np.isfinite(loss):
-            raise ValueError(f"the loss is no longer a finite number ({loss}); lower lr")
-        return loss
 
     def _put(self, part: int, arrays: list[Array]) -> None:
         self._model.put(part, np.concatenate([a.ravel() for a in arrays], dtype=np.float64))
 
-    def _get(self, part: int) -> dict[str, Array]:
+    def _get(self, part: int, prefix: str = "") -> dict[str, Array]:
         flat = np.empty(self.config.n_params)
         self._model.get(part, flat)
-        return self._by_name(flat)
-
-    def _by_name(self, flat: Array) -> dict[str, Array]:
-        arrays, start = {}, 0
-        for name, (rows, columns) in self.config.shapes():
-            end = start + rows * columns
-            arrays[name] = flat[start:end].reshape(rows, columns)
-            start = end
-        return arrays
+        return by_name(self.config, flat, prefix)
 
 
 def about() -> str:

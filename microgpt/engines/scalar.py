@@ -1,4 +1,4 @@
-"""The scalar engine: gpt.py itself, adapted to the protocol. Nothing is computed here anew."""
+"""The scalar engine: gpt.py itself, adapted to the protocol. It computes nothing of its own."""
 
 from __future__ import annotations  # some names of gpt.pyi are there for the type checker alone
 
@@ -19,6 +19,7 @@ from microgpt.documents import (
     check_context,
     check_tokens,
     check_training,
+    diverged,
 )
 from microgpt.engines.base import by_name
 
@@ -48,11 +49,13 @@ class ScalarEngine:
         }
         self.reset()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScalarEngine, (self.config, self.state(), self.optimizer)
+
     def state(self) -> dict[str, Array]:
         state = by_name(self.config, [p.data for p in self._flat])
         for which, moments in self._moments.items():
-            named = by_name(self.config, moments)
-            state |= {f"adam.{which}.{name}": moment for name, moment in named.items()}
+            state |= by_name(self.config, moments, f"adam.{which}.")
         return state | {"adam.t": array(float(self._t))}
 
     def reset(self) -> None:
@@ -117,18 +120,27 @@ class ScalarEngine:
             batches, learning_rates, weights or [None] * len(batches), strict=True
         ):
             losses.append(self._backward(batch, w))
-            beta1, beta2, eps = self.optimizer.beta1, self.optimizer.beta2, self.optimizer.eps
-            m, v = self._moments["m"], self._moments["v"]
-            gpt.adam(self._flat, m, v, self._t, lr, beta1, beta2, eps)
-            self._t += 1
+            self._step(float(lr))
         return losses
+
+    def _step(self, lr: float) -> None:
+        """Take a step of Adam, or of AdamW, with the gradient in the parameters' grad."""
+        optimizer, m, v = self.optimizer, self._moments["m"], self._moments["v"]
+        if optimizer.weight_decay:
+            for p in self._flat:
+                p.data *= 1 - lr * optimizer.weight_decay
+        beta1, beta2, eps = optimizer.beta1, optimizer.beta2, optimizer.eps
+        gpt.adam(self._flat, m, v, self._t, lr, beta1, beta2, eps)
+        self._t += 1
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
         check_batch(self.config, batch, weights)
-        each = [
-            self._loss(tokens, weights[i] if weights else None) for i, tokens in enumerate(batch)
-        ]
+        each = [self._loss(t, weights[i] if weights else None) for i, t in enumerate(batch)]
         return sum(loss.data for loss in each) / len(batch)
+
+    def losses(self, batch: Batch) -> list[list[float]]:
+        check_batch(self.config, batch)
+        return [_data(_surprises(self._loss(tokens, None))) for tokens in batch]
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         check_batch(self.config, batch, weights)
@@ -149,14 +161,20 @@ class ScalarEngine:
     def _loss(self, tokens: Document, weights: Sequence[float] | None) -> gpt.Value:
         try:
             loss = gpt.loss(self.params, self.config, tokens)
-        except (ValueError, OverflowError) as error:  # log(0), or a number past the largest float
-            raise ValueError(f"the loss is no longer a finite number ({error}); lower lr") from None
+        except (ValueError, OverflowError):  # log(0), or a number past the largest float
+            raise diverged() from None
         if not math.isfinite(loss.data):
-            raise ValueError(f"the loss is no longer a finite number ({loss.data}); lower lr")
+            raise diverged()
         if weights is None:
             return loss
-        (total,) = loss._children  # gpt.loss ends in total * (1/n), and total adds up the positions
-        return gpt.add([s * weight for s, weight in zip(total._children, weights, strict=True)])
+        each = zip(_surprises(loss), weights, strict=True)
+        return gpt.add([surprise * float(weight) for surprise, weight in each])
+
+
+def _surprises(loss: gpt.Value) -> Sequence[gpt.Value]:
+    """Return the -log p of each position that gpt.loss added up."""
+    (total,) = loss._children  # it ends in total * (1/n)
+    return total._children
 
 
 def _rows(matrix: Array) -> list[list[float]]:

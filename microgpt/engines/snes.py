@@ -1,6 +1,7 @@
 """The console as an engine: a cartridge in an emulator, driven through its mailbox."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from microgpt.config import GPTConfig
 from microgpt.documents import Document, check_context, check_tokens
 from microgpt.integers.base import TEMPERATURES, IntegerModel
 from microgpt.snes import rom
-from microgpt.snes.console import RESET, STEP, Console
+from microgpt.snes.console import RESET, Console
 from microgpt.snes.emulator import check_libretro, find_core
 
 
@@ -40,7 +41,7 @@ class SnesEngine:
         cartridge: str | None = None,  # by default the one of the model's block_size
         core: str | os.PathLike[str] | None = None,
     ) -> None:
-        built, model = rom.make(cartridge or rom.of_size(config.block_size), config, state)
+        built, model = rom.build(cartridge or rom.of_size(config.block_size), config, state)
         self._init(built.data, model, core)
 
     @classmethod
@@ -53,10 +54,13 @@ class SnesEngine:
         return engine
 
     def _init(self, data: bytes, model: IntegerModel, core: str | os.PathLike[str] | None) -> None:
-        self.config, self._units = model.config, model.units
-        self.console = Console(data, core)
+        self.config, self._units, self._parts = model.config, model.units, (data, model, core)
+        self.console = Console(data, core, watched=True)
         self.console.write(self.console.at["temperature"], TEMPERATURES.index(1.0))
         self.reset()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SnesEngine.of, self._parts
 
     def reset(self) -> None:
         self._pos = 0
@@ -65,9 +69,8 @@ class SnesEngine:
     def step(self, token_id: int) -> Array:
         check_tokens(self.config, [token_id])
         check_context(self.config, self._pos + 1)
-        self.console.ask(STEP, token_id)
         self._pos += 1
-        return self._read("logits", self.config.vocab_size) * self._units["logits"]
+        return self.console.step(token_id) * self._units["logits"]
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)

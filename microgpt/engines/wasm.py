@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from microgpt.arrays import Array, State, array
+from microgpt.arrays import Array, State, array, reshape
 from microgpt.checkpoint import check_state
 from microgpt.config import Adam, GPTConfig
 from microgpt.documents import Batch, Document, Weights, check_batch, check_tokens, check_training
@@ -27,7 +27,7 @@ class WasmEngine:
 
     def __init__(self, config: GPTConfig, state: State, optimizer: Adam) -> None:
         self.config, self.optimizer = config, optimizer
-        with _told():
+        with _as_value_error():
             self._kernel = microgpt_kernel.create(
                 _object(asdict(config)), _object(asdict(optimizer))
             )
@@ -39,8 +39,11 @@ class WasmEngine:
         if state.get("adam.t"):
             parts |= {which: self._flat(state, f"adam.{which}.") for which in "mv"}
             parts["t"] = int(state["adam.t"])
-        with _told():
+        with _as_value_error():
             self._kernel.load(_object(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WasmEngine, (self.config, self.state(), self.optimizer)
 
     def state(self) -> dict[str, Array]:
         held = self._kernel.state()
@@ -53,13 +56,13 @@ class WasmEngine:
         self._kernel.reset()
 
     def step(self, token_id: int) -> Array:
-        with _told():
+        with _as_value_error():
             return _array(self._kernel.step(token_id), [self.config.vocab_size])
 
     def inspect(self, tokens: Document) -> dict[str, Array]:
         check_tokens(self.config, tokens)
         c, count = self.config, len(tokens)
-        with _told():
+        with _as_value_error():
             seen = self._kernel.inspect(to_js([*tokens]))
         return {
             "logits": _array(seen.logits, [count, c.vocab_size]),
@@ -80,7 +83,7 @@ class WasmEngine:
     ) -> list[list[int]]:
         given = {"temperature": temperature, "topK": top_k, "topP": top_p, "prefix": [*prefix]}
         dials = _object({name: dial for name, dial in given.items() if dial is not None})
-        with _told():
+        with _as_value_error():
             documents: list[list[int]] = self._kernel.sample(0, count, seed, dials).to_py()
         return documents
 
@@ -90,53 +93,48 @@ class WasmEngine:
         learning_rates: Sequence[float],
         weights: Sequence[Weights | None] | None = None,
     ) -> list[float]:
-        _refuse(weights)
-        check_training(self.config, batches, learning_rates, None)
-        with _told():
-            losses: list[float] = self._kernel.train(to_js(batches), to_js(learning_rates)).to_py()
+        check_training(self.config, batches, learning_rates, weights)
+        given = batches, learning_rates, weights or [None] * len(batches)
+        with _as_value_error():
+            losses: list[float] = self._kernel.train(*map(to_js, given)).to_py()
         return losses
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
-        _refuse(weights)
-        check_batch(self.config, batch, None)
-        with _told():
-            return float(self._kernel.loss(to_js(batch)))
+        check_batch(self.config, batch, weights)
+        with _as_value_error():
+            return float(self._kernel.loss(to_js(batch), to_js(weights)))
+
+    def losses(self, batch: Batch) -> list[list[float]]:
+        check_batch(self.config, batch)
+        with _as_value_error():
+            losses: list[list[float]] = self._kernel.losses(to_js(batch)).to_py()
+        return losses
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
-        _refuse(weights)
-        check_batch(self.config, batch, None)
-        with _told():
-            return self._by_name("", self._kernel.gradients(to_js(batch)))
+        check_batch(self.config, batch, weights)
+        with _as_value_error():
+            return self._by_name("", self._kernel.gradients(to_js(batch), to_js(weights)))
 
     def _flat(self, state: State, prefix: str) -> Any:
         names = [prefix + name for name, _ in self.config.shapes()]
         return to_js([x for name in names for row in state[name].tolist() for x in row])
 
     def _by_name(self, prefix: str, flat: Any) -> dict[str, Array]:
-        named = by_name(self.config, flat.to_py().tolist())
-        return {prefix + name: numbers for name, numbers in named.items()}
+        return by_name(self.config, flat.to_py(), prefix)
 
 
 def _array(flat: Any, shape: Sequence[int]) -> Array:
-    """Return the numbers of a Float64Array, folded into a shape."""
-    rows = flat.to_py().tolist()
-    for size in reversed(shape[1:]):
-        rows = [rows[i : i + size] for i in range(0, len(rows), size)]
-    return array(rows)
+    """Return the numbers of a Float64Array as an array of a shape."""
+    return reshape(flat.to_py(), shape)
 
 
 def _object(entries: dict[str, Any]) -> Any:
     return to_js(entries, dict_converter=js.Object.fromEntries)
 
 
-def _refuse(weights: object) -> None:
-    if weights is not None:
-        raise ValueError("the engine wasm weighs every position alike; train on another")
-
-
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what the kernel complains of into a ValueError."""
+def _as_value_error() -> Iterator[None]:
+    """Turn an Error of the kernel's into a ValueError."""
     try:
         yield
     except JsException as error:

@@ -102,16 +102,27 @@ def loss(model: IntegerModel, batch: Batch) -> float:
     cache, sums = model.begin(len(batch)), np.zeros(len(batch))
     for t in range(padded.shape[1] - 1):
         logits = model.forward(padded[:, t], t, cache)["logits"] * model.units["logits"]
-        top = logits.max(axis=1)
-        log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-        surprise = log_sum - logits[np.arange(len(batch)), padded[:, t + 1]]
-        sums += np.where(t < lengths, surprise, 0)
+        sums += np.where(t < lengths, surprises(logits, padded[:, t + 1]), 0)
     return float((sums / lengths).mean())
 
 
+def surprises(logits: Array, following: Integers) -> Array:
+    """Return -log p (nats) of the tokens (B,) that follow, given logits (B, vocab_size) in nats."""
+    top = logits.max(axis=1)
+    log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return np.asarray(log_sum - logits[np.arange(len(logits)), following])
+
+
+def logits(model: IntegerModel, tokens: Sequence[int]) -> Integers:
+    """Return the logits (T, vocab_size) after each of T tokens, in the model's units."""
+    cache = model.begin(1)
+    seen = [model.forward(np.array([token]), t, cache) for t, token in enumerate(tokens)]
+    return np.concatenate([out["logits"] for out in seen])
+
+
 @dataclass
-class Record:
-    """One token of a list of names, as the console's ring buffer tells of it."""
+class Choice:
+    """One token of a list of names, and how it was chosen."""
 
     token: int  # read
     position: int
@@ -127,7 +138,7 @@ def generate(
     temperature: int = 4,
     prefix: Sequence[int] = (),
     count: int = 20,
-) -> Iterator[Record]:
+) -> Iterator[Choice]:
     """Yield every token of a list of names, as the game makes it.
 
     temperature is an index of TEMPERATURES; a name's first letters are those of the prefix.
@@ -141,7 +152,7 @@ def generate(
             exps, probs = softmax(logits, scale)
             drawn = 0 if position < len(prefix) else random.draw()
             chosen = prefix[position] if position < len(prefix) else sample(exps, drawn)
-            yield Record(token, position, chosen, drawn, logits, probs)
+            yield Choice(token, position, chosen, drawn, logits, probs)
             token = chosen
             if token == bos:
                 break

@@ -160,21 +160,24 @@ def quantize(state: State, shifts: Mapping[str, int]) -> Quantized:
 def calibrate(config: GPTConfig, state: State, documents: Batch) -> dict[str, int]:
     """Return the shifts with which hardly a code is clamped on documents.
 
-    The sums that become codes hardly depend on the shifts, so two or three looks settle them.
+    The sums that become codes hardly depend on the shifts, so two or three looks settle them; where
+    they come back to shifts tried before, the largest of that circle clamp the least.
     """
     read = (tokens[:-1][: config.block_size] for tokens in documents)
     documents = sorted(read, key=len, reverse=True)
     shifts: dict[str, int] = dict.fromkeys(RANGES, 7)
-    before: dict[str, int] = {}
-    while shifts != before:
-        model, before = Turbo(config, state, shifts), shifts
+    tried: list[dict[str, int]] = []
+    while shifts not in tried:
+        tried.append(shifts)
+        model = Turbo(config, state, shifts)
         cache = model.begin(len(documents))
         for t in range(len(documents[0])):
             tokens = np.array([tokens[t] for tokens in documents if t < len(tokens)])
             cache = [past[: len(tokens)] for past in cache]
             model.forward(tokens, t, cache)
         shifts = {code: _shift(0.9 * model.peaks[code] / limit) for code, limit in RANGES.items()}
-    return shifts
+    circle = tried[tried.index(shifts) :]
+    return {code: max(each[code] for each in circle) for code in RANGES}
 
 
 class Turbo:

@@ -1,1 +1,1 @@
-"""The model in C: kernel.c stands beside gpt.py, module.c lets Python call it."""
+"""The model in C: kernel.c is to be read beside gpt.py, module.c lets Python call it."""

@@ -22,7 +22,7 @@ typedef ptrdiff_t size; /* an index or a number of reals */
 
 /* ---- Sizes: where everything lies ------------------------------------------------------------- */
 typedef struct {
-  int n_layer, n_embd, n_head, block_size, vocab_size;
+  int vocab_size, n_layer, n_embd, n_head, block_size;
   int head;                      /* reals for a head: head_dim, padded so that it tiles lines */
   int embd, attn, hidden, vocab; /* widths of rows, whole lines: n_embd, all heads, 4 n_embd, vocab */
 
@@ -74,8 +74,8 @@ INLINE size take(size *end, size count) { /* reserve `count` reals, to whole lin
 }
 
 COPIED Sizes sizes(const Config c) {
-  Sizes s = {.n_layer = c.n_layer, .n_embd = c.n_embd, .n_head = c.n_head,
-             .block_size = c.block_size, .vocab_size = c.vocab_size};
+  Sizes s = {.vocab_size = c.vocab_size, .n_layer = c.n_layer, .n_embd = c.n_embd,
+             .n_head = c.n_head, .block_size = c.block_size};
   int head_dim = c.n_embd / c.n_head;
   s.head = 1;
   while (s.head < head_dim && s.head < LINE) s.head *= 2;
@@ -131,11 +131,11 @@ COPIED Sizes sizes(const Config c) {
 
 /* A function that is compiled twice, from one source: for any sizes, and for those of the published
  * model, which the compiler then knows. (Not for float64, which is there to be exact.) */
-#define PUBLISHED ((Config){.n_layer = 1, .n_embd = 16, .n_head = 4, .block_size = 16, .vocab_size = 27})
+#define PUBLISHED ((Config){.vocab_size = 27, .n_layer = 1, .n_embd = 16, .n_head = 4, .block_size = 16})
 INLINE int is_published(const Config *c) {
-  return SPECIAL && REAL_BYTES == 4 && c->n_layer == PUBLISHED.n_layer && c->n_embd == PUBLISHED.n_embd &&
-         c->n_head == PUBLISHED.n_head && c->block_size == PUBLISHED.block_size &&
-         c->vocab_size == PUBLISHED.vocab_size;
+  return SPECIAL && REAL_BYTES == 4 && c->vocab_size == PUBLISHED.vocab_size &&
+         c->n_layer == PUBLISHED.n_layer && c->n_embd == PUBLISHED.n_embd &&
+         c->n_head == PUBLISHED.n_head && c->block_size == PUBLISHED.block_size;
 }
 #define TWICE(name, parameters, arguments, call)                                        \
   NOINLINE void name##_any parameters {                                                 \
@@ -383,15 +383,18 @@ INLINE void loss_with(const Sizes s, real *work, const Document *docs, int count
   }
   for (int i = 0; i < t; i += LANES) /* -log p = log(sum of exps) - (logit - largest) */
     store(total + i, log_(load(total + i)) - load(largest + i));
-  double sum = 0;
+  double sum = 0, worst = 0;
   t = 0;
   for (int d = 0; d < count; d++) {
     double of_document = 0;
-    for (int i = 0; i < docs[d].n; i++, t++)
-      of_document += docs[d].weights ? docs[d].weights[i] * (double)total[t] : (double)total[t];
+    for (int i = 0; i < docs[d].n; i++, t++) {
+      const double surprise = total[t];
+      worst = surprise > worst ? surprise : worst;
+      of_document += docs[d].weights ? docs[d].weights[i] * surprise : surprise;
+    }
     sum += docs[d].weights ? of_document : of_document / docs[d].n;
   }
-  *result = share * sum;
+  *result = worst > MOST_LOSS ? __builtin_inf() : share * sum;
 }
 TWICE(loss, (const Config *c, real *work, const Document *docs, int count, double share, double *result),
       (c, work, docs, count, share, result), loss_with(s, work, docs, count, share, result))
@@ -403,6 +406,7 @@ INLINE double kept(double fresh) { return REAL_BYTES == 4 ? fresh : 1; }
 
 typedef struct {
   V beta1, fresh1, beta2, fresh2, rate, eps;
+  V left; /* what weight decay leaves of a weight */
 } Adam;
 
 INLINE double power(double x, double n) {
@@ -419,20 +423,27 @@ INLINE Adam adam_of(const Step *step) {
   const double v_root = __builtin_sqrt(kept(fresh2) / (1 - power(step->beta2, step->t + 1)));
   return (Adam){all((real)step->beta1), all((real)(fresh1 / kept(fresh1))),
                 all((real)step->beta2), all((real)(fresh2 / kept(fresh2))),
-                all((real)(step->lr * m_scale / v_root)), all((real)(step->eps / v_root))};
+                all((real)(step->lr * m_scale / v_root)), all((real)(step->eps / v_root)),
+                all((real)(1 - step->lr * step->weight_decay))};
 }
+
+/* Whether the weights decay is known where this is inlined: where they do not, it costs nothing. */
+typedef enum { KEEP, DECAY } Decay;
+
 
 /* A step for one vector of weights, at `at` in a model, with the gradient g; returns the weights.
  * Every other root comes from an estimate, and keeps the multipliers busy while the slow unit for
  * roots is at work on its neighbour. */
-INLINE V adam(const Sizes s, real *at, V g, const Adam *a, int number) {
+INLINE V adam(const Sizes s, real *at, V g, const Adam *a, int number, const Decay decay) {
   const real tiny = REAL_BYTES == 4 ? (real)1e-30 : 0; /* the estimate of 1 / sqrt(0) is infinite */
   V fresh_m = g, fresh_v = g;
   if (REAL_BYTES == 8) fresh_m = a->fresh1 * g, fresh_v = a->fresh2 * g;
   V m = flush(a->beta1 * load(at + s.params) + fresh_m);
   V v = a->beta2 * load(at + 2 * s.params) + (fresh_v * g + tiny);
   V d = (number % 2 ? root(v) : quick_root(v)) + a->eps;
-  V p = load(at) - a->rate * m * reciprocal(d);
+  V p = load(at);
+  if (decay) p *= a->left;
+  p -= a->rate * m * reciprocal(d);
   store(at + s.params, m);
   store(at + 2 * s.params, v);
   store(at, p);
@@ -441,9 +452,9 @@ INLINE V adam(const Sizes s, real *at, V g, const Adam *a, int number) {
 
 /* A step for the tile of LANES outputs, one vector of inputs each, at (o, i) of the matrix w. */
 INLINE void adam_tile(const Sizes s, real *model, size w, int o, int i, int outputs, int inputs,
-                      V g[LANES], const Adam *a) {
+                      V g[LANES], const Adam *a, const Decay decay) {
   UNROLL for (int r = 0; r < LANES; r++)
-    g[r] = adam(s, model + w + (size)(o + r) * inputs + i, g[r], a, r);
+    g[r] = adam(s, model + w + (size)(o + r) * inputs + i, g[r], a, r, decay);
   transpose(g);
   real *transposed = model + 3 * s.params + w + (size)i * outputs + o;
   UNROLL for (int r = 0; r < LANES; r++) store(transposed + (size)r * outputs, g[r]);
@@ -474,7 +485,7 @@ COPIED void learn(const Sizes s, Learner to, size w, int outputs, int inputs, Ro
       }
       UNROLL for (int k = 0; k < WIDE; k++) {
         if (to.adam) {
-          adam_tile(s, to.model, w, o, i + k * LANES, outputs, inputs, g[k], to.adam);
+          adam_tile(s, to.model, w, o, i + k * LANES, outputs, inputs, g[k], to.adam, KEEP);
         } else {
           real *sum = to.gradient + w + (size)o * inputs + i + k * LANES;
           UNROLL for (int r = 0; r < LANES; r++)
@@ -593,7 +604,7 @@ INLINE void backward_with(const Sizes s, const real *model, real *work, int T, L
     }
   if (to.adam)
     for (size i = s.wte; i < s.lm_head; i += LANES)
-      adam(s, to.model + i, load(to.gradient + i), to.adam, (int)(i / LANES));
+      adam(s, to.model + i, load(to.gradient + i), to.adam, (int)(i / LANES), KEEP);
 }
 TWICE(backward, (const Config *c, const real *model, real *work, int T, Learner to),
       (c, model, work, T, to), backward_with(s, model, work, T, to))
@@ -603,6 +614,11 @@ static int rows_of(const Document *docs, int count) {
   int T = 0;
   for (int d = 0; d < count; d++) T += docs[d].n;
   return T;
+}
+
+static void clear(const Config *c, void *work) { /* the gradient in a workspace */
+  const Sizes s = sizes(*c);
+  for (size i = 0; i < s.params; i += LANES) store((real *)work + i, (V){0});
 }
 
 static int read(const Config *c, real *work, const Document *docs, int count) {
@@ -615,27 +631,21 @@ static int read(const Config *c, real *work, const Document *docs, int count) {
 }
 
 static double measure(const Config *c, const void *model, void *work, const Document *docs, int count,
-                      double share) {
+                      double share, double *each) {
   double mean;
-  gpt(c, model, work, read(c, work, docs, count), (real *)0);
+  const int T = read(c, work, docs, count);
+  gpt(c, model, work, T, (real *)0);
   loss(c, work, docs, count, share, &mean);
+  const real *surprise = (real *)work + sizes(*c).total;
+  for (int t = 0; each && t < T; t++) each[t] = surprise[t];
   return mean;
 }
 
 static double gradient(const Config *c, const void *model, void *work, const Document *docs, int count,
                        double share) {
-  const double mean = measure(c, model, work, docs, count, share);
+  const double mean = measure(c, model, work, docs, count, share, (double *)0);
   const int T = rows_of(docs, count);
   backward(c, model, work, T, (Learner){(real *)0, work, (Adam *)0});
-  return mean;
-}
-
-static double train(const Config *c, void *model, void *work, const Document *docs, int count,
-                    const Step *step) {
-  const double mean = measure(c, model, work, docs, count, 1.0 / count);
-  if (mean - mean != 0) return mean; /* NaN or infinite */
-  const Adam a = adam_of(step);
-  backward(c, model, work, rows_of(docs, count), (Learner){model, work, &a});
   return mean;
 }
 
@@ -667,7 +677,8 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
   int turn = 0; /* tiles are dealt out in turn */
   const Adam a = adam_of(step);
   for (size i = s.wte; i < s.lm_head; i += LANES)
-    if (turn++ % parts == part) adam(s, model + i, sum_at(works, count, i), &a, (int)(i / LANES));
+    if (turn++ % parts == part)
+      adam(s, model + i, sum_at(works, count, i), &a, (int)(i / LANES), DECAY);
   for (int number = 0; number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
     for (int o = 0; o < w.outputs; o += LANES) {
@@ -675,10 +686,26 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
       for (int i = 0; i < w.inputs; i += LANES) {
         V g[LANES];
         for (int r = 0; r < LANES; r++) g[r] = sum_at(works, count, w.at + (size)(o + r) * w.inputs + i);
-        adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a);
+        adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a, DECAY);
       }
     }
   }
+}
+
+static double train(const Config *c, void *model, void *work, const Document *docs, int count,
+                    const Step *step) {
+  const double mean = measure(c, model, work, docs, count, 1.0 / count, (double *)0);
+  if (mean - mean != 0) return mean; /* NaN or infinite */
+  const int T = rows_of(docs, count);
+  if (step->weight_decay != 0) {
+    clear(c, work);
+    backward(c, model, work, T, (Learner){(real *)0, work, (Adam *)0});
+    adam_step(c, model, &work, 1, step, 0, 1);
+  } else {
+    const Adam a = adam_of(step);
+    backward(c, model, work, T, (Learner){model, work, &a});
+  }
+  return mean;
 }
 
 /* ---- Inference -------------------------------------------------------------------------------- */
@@ -874,11 +901,6 @@ static void put(const Config *c, void *model, enum Part part, double fresh, cons
 static void get(const Config *c, const void *block, enum Part part, double fresh, double *flat) {
   const Sizes s = sizes(*c);
   copy_all(s, (real *)block + (part == GRADIENT ? 0 : part * s.params), flat, 0, kept(fresh));
-}
-
-static void clear(const Config *c, void *work) {
-  const Sizes s = sizes(*c);
-  for (size i = 0; i < s.params; i += LANES) store((real *)work + i, (V){0});
 }
 
 static double model_bytes(const Config *c) { return (double)sizes(*c).params * 4 * REAL_BYTES; }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef struct { /* GPTConfig */
-  int32_t n_layer, n_embd, n_head, block_size, vocab_size;
+  int32_t vocab_size, n_layer, n_embd, n_head, block_size;
 } Config;
 
 typedef struct { /* n tokens to read, each with the next one to guess: n + 1 tokens */
@@ -15,8 +15,9 @@ typedef struct { /* n tokens to read, each with the next one to guess: n + 1 tok
   int32_t n;             /* 1 to block_size */
 } Document;
 
-typedef struct { /* one step of Adam */
+typedef struct { /* one step of Adam, or AdamW */
   double lr, beta1, beta2, eps;
+  double weight_decay;
   double t; /* steps taken before this one */
 } Step;
 
@@ -33,8 +34,12 @@ enum Part { PARAMS, ADAM_M, ADAM_V, GRADIENT }; /* what `put` and `get` move */
 
 #define STREAMS 16 /* names that are sampled at a time */
 
+/* A run has diverged where -log p (nats) of a next token is above this: gpt.py's softmax then gives it
+ * a probability of 0, less than float64 can hold, and the loss counts as infinite on every engine. */
+#define MOST_LOSS 745.0
+
 /* A model, a workspace and a cache are blocks of memory, aligned to 64 bytes, that start as zeros.
- * A workspace and a cache serve one thread at a time; whoever writes to a model is alone with it. */
+ * A workspace and a cache serve one thread at a time; no other thread may use a model while one writes to it. */
 typedef struct {
   const char *simd; /* "avx512", "avx2" or "portable" */
   int real_bytes;   /* 4 or 8 */
@@ -50,9 +55,11 @@ typedef struct {
   void (*get)(const Config *, const void *block, enum Part, double fresh, double *);
   void (*clear)(const Config *, void *work); /* sets the workspace's gradient to zero */
 
-  /* The summed losses of a slice's documents times `share`, which is 1 / documents of the batch;
-   * `gradient` adds the gradient to that in the workspace. */
-  double (*loss)(const Config *, const void *model, void *work, const Document *, int, double share);
+  /* The summed losses of a slice's documents times `share`, which is 1 / documents of the batch; in
+   * `each`, unless it is NULL, -log p of every position. `gradient` adds the gradient to that in the
+   * workspace. */
+  double (*loss)(const Config *, const void *model, void *work, const Document *, int, double share,
+                 double *each);
   double (*gradient)(const Config *, const void *model, void *work, const Document *, int, double share);
   /* The loss of a batch that fits a slice, and a step; if the loss is not finite, nothing changes. */
   double (*train)(const Config *, void *model, void *work, const Document *, int, const Step *);

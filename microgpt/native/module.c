@@ -73,7 +73,7 @@ typedef struct {
   PyObject_HEAD
   const Kernel *kernel;
   Config config;
-  double beta1, beta2, eps;
+  double beta1, beta2, eps, weight_decay;
   double t; /* steps taken */
   int threads;
   int position; /* of the next token that `step` reads */
@@ -111,10 +111,10 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   int real_bytes, threads;
   const char *simd;
   Config c;
-  double beta1, beta2, eps;
+  double beta1, beta2, eps, weight_decay;
   (void)kwargs;
-  if (!PyArg_ParseTuple(args, "(iiiii)ddd" "isi", &c.n_layer, &c.n_embd, &c.n_head, &c.block_size,
-                        &c.vocab_size, &beta1, &beta2, &eps, &real_bytes, &simd, &threads))
+  if (!PyArg_ParseTuple(args, "(iiiii)(dddd)isi", &c.vocab_size, &c.n_layer, &c.n_embd, &c.n_head,
+                        &c.block_size, &beta1, &beta2, &eps, &weight_decay, &real_bytes, &simd, &threads))
     return NULL;
   /* Sizes are computed in 32 and 64 bits: far below where those end. */
   double params = 2.0 * c.vocab_size * c.n_embd + (double)c.block_size * c.n_embd +
@@ -137,7 +137,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   Model *self = (Model *)alloc(type, 0);
   if (!self) return NULL;
   self->kernel = kernel, self->config = c, self->threads = threads;
-  self->beta1 = beta1, self->beta2 = beta2, self->eps = eps;
+  self->beta1 = beta1, self->beta2 = beta2, self->eps = eps, self->weight_decay = weight_decay;
   for (int id = 0; id < c.vocab_size && id < NUMBERS; id++) {
     if (!(self->numbers[id] = PyLong_FromLong(id))) {
       Py_DECREF(self);
@@ -290,7 +290,7 @@ done:
   return result;
 }
 
-static void settle(Batches *b) { /* the arrays stand still: point into them */
+static void settle(Batches *b) { /* the arrays no longer move: point into them */
   const int32_t *tokens = b->tokens;
   const double *weights = b->weights;
   for (Py_ssize_t d = 0; d < b->n_docs; d++) {
@@ -366,6 +366,7 @@ typedef struct {
   Py_ssize_t n;                /* documents of the batch */
   Py_ssize_t ends[WORKS];      /* of each share */
   double losses[WORKS];
+  double *each;                /* -log p of every position, where it is wanted */
   const Step *step;
   atomic_int shares;
   atomic_int next;             /* the share, or part of Adam, that nobody has taken yet */
@@ -398,8 +399,15 @@ static void do_share(Team *team, int share, int is_main) {
     int tokens = 0;
     for (to = from; to < team->ends[share] && tokens + team->docs[to].n <= capacity; to++)
       tokens += team->docs[to].n;
-    sum += (team->job == LOSS ? k->loss : k->gradient)(&self->config, self->model.at, work, team->docs + from,
-                                                       (int)(to - from), 1.0 / (double)team->n);
+    const Document *docs = team->docs + from;
+    const int count = (int)(to - from);
+    const double share = 1.0 / (double)team->n;
+    if (team->job == GRADIENTS) {
+      sum += k->gradient(&self->config, self->model.at, work, docs, count, share);
+    } else { /* a document has one token more than positions */
+      double *each = team->each ? team->each + (docs->tokens - team->docs->tokens) - from : NULL;
+      sum += k->loss(&self->config, self->model.at, work, docs, count, share, each);
+    }
     if (is_main && interrupted(self, team->away, tokens * work_of(&self->config))) atomic_store(&team->stop, 1);
     if (atomic_load(&team->stop)) break;
   }
@@ -503,91 +511,156 @@ static double in_shares(Team *team, Job job, const Document *docs, Py_ssize_t n)
   return loss;
 }
 
-static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
-  PyObject *batches = NULL, *rates = NULL, *weights = NULL, *result = NULL;
-  Batches b = {0};
-  double *rate = NULL, *losses = NULL;
-  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "train takes 3 arguments"), NULL;
-  if (begin(self) < 0) return NULL;
-  if (!(batches = as_list(args[0])) || !(rates = as_list(args[1])) ||
-      (args[2] != Py_None && !(weights = as_list(args[2]))))
-    goto done;
-  const Py_ssize_t n = PyList_Size(batches);
-  if (PyList_Size(rates) != n || (weights && PyList_Size(weights) != n)) {
-    refuse();
-    goto done;
+/* ---- Losses and steps ----------------------------------------------------------------------------- */
+static PyObject *floats(const double *numbers, Py_ssize_t n) { /* a new list */
+  PyObject *list = PyList_New(n);
+  for (Py_ssize_t i = 0; list && i < n; i++) {
+    PyObject *number = PyFloat_FromDouble(numbers[i]);
+    if (!number || PyList_SetItem(list, i, number) < 0) Py_CLEAR(list);
   }
-  rate = calloc((size_t)n + 1, sizeof *rate), losses = calloc((size_t)n + 1, sizeof *losses);
-  if (!rate || !losses) {
-    PyErr_NoMemory();
-    goto done;
-  }
-  for (Py_ssize_t i = 0; i < n; i++) {
+  return list;
+}
+
+/* Whether a loss is not finite; the exception is not an OverflowError, which bad numbers raise. */
+static int lost(double loss) {
+  if (loss - loss == 0) return 0;
+  PyErr_SetString(PyExc_FloatingPointError, "the loss is not finite");
+  return 1;
+}
+
+/* Read the batches of a call to train, with their weights, and return their learning rates. */
+static double *read_training(const Model *self, Batches *b, PyObject *const *args) {
+  PyObject *weights = NULL, *batches = as_list(args[0]), *rates = batches ? as_list(args[1]) : NULL;
+  double *rate = NULL;
+  int read = rates && (args[2] == Py_None || (weights = as_list(args[2]))) ? 0 : -1;
+  const Py_ssize_t n = read < 0 ? 0 : PyList_Size(batches);
+  if (!read && (PyList_Size(rates) != n || (weights && PyList_Size(weights) != n))) read = refuse();
+  if (!read && !(rate = calloc((size_t)n + 1, sizeof *rate))) PyErr_NoMemory(), read = -1;
+  for (Py_ssize_t i = 0; !read && i < n; i++) {
     PyObject *batch = item(batches, i), *lr = item(rates, i), *w = weights ? item(weights, i) : NULL;
-    int read = batch && lr && (w || !weights) ? 0 : -1;
+    read = batch && lr && (w || !weights) ? 0 : -1;
     if (!read) rate[i] = PyFloat_AsDouble(lr), read = rate[i] == -1 && PyErr_Occurred() ? -1 : 0;
     if (!read && rate[i] - rate[i] != 0) read = refuse();
-    if (!read) read = read_batch(self, &b, batch, w ? w : Py_None);
+    if (!read) read = read_batch(self, b, batch, w ? w : Py_None);
     Py_XDECREF(batch), Py_XDECREF(lr), Py_XDECREF(w);
-    if (read < 0) goto done;
   }
-  settle(&b);
+  Py_XDECREF(batches), Py_XDECREF(rates), Py_XDECREF(weights);
+  if (read < 0) free(rate), rate = NULL;
+  return rate;
+}
 
+/* Have the workspaces that the largest batch takes. */
+static int prepare(Model *self, const Batches *b) {
   int most = 1;
-  for (Py_ssize_t i = 0; i < n; i++) {
-    const Py_ssize_t from = i ? b.ends[i - 1] : 0;
-    const int shares = shares_of(tokens_of(b.docs + from, b.ends[i] - from));
+  for (Py_ssize_t i = 0; i < b->n_batches; i++) {
+    const Py_ssize_t from = i ? b->ends[i - 1] : 0;
+    const int shares = shares_of(tokens_of(b->docs + from, b->ends[i] - from));
     most = shares > most ? shares : most;
   }
-  if (work(self, most) < 0) goto done;
+  return work(self, most);
+}
 
+/* Take one step; return the loss before it. If that is not finite, or the user stops, nothing changes. */
+static double take_step(Team *team, const Document *docs, Py_ssize_t count, double tokens, double lr) {
+  Model *self = team->model;
+  const Step step = {lr, self->beta1, self->beta2, self->eps, self->weight_decay, self->t};
+  team->shares = shares_of(tokens);
+  if (team->shares == 1 && tokens <= self->kernel->capacity(&self->config))
+    return self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count, &step);
+  if (team->shares > 1) start_helpers(team);
+  const double loss = in_shares(team, GRADIENTS, docs, count);
+  if (team->away->stop || loss - loss != 0) return loss;
+  team->job = ADAM, team->step = &step;
+  do_job(team);
+  return loss;
+}
+
+/* Take a step for each batch, up to a loss that is not finite, and note the losses. */
+static int take_steps(Model *self, const Batches *b, const double *rates, double *losses) {
   Away away;
   Team team = {.model = self, .away = &away};
-  Py_ssize_t taken = 0;
   double loss = 0;
   leave_python(self, &away);
-  for (; taken < n; taken++) {
-    const Document *docs = b.docs + (taken ? b.ends[taken - 1] : 0);
-    const Py_ssize_t count = b.docs + b.ends[taken] - docs;
-    const Step step = {rate[taken], self->beta1, self->beta2, self->eps, self->t};
+  for (Py_ssize_t i = 0; i < b->n_batches; i++) {
+    const Document *docs = b->docs + (i ? b->ends[i - 1] : 0);
+    const Py_ssize_t count = b->docs + b->ends[i] - docs;
     const double tokens = tokens_of(docs, count);
-    team.shares = shares_of(tokens);
-    if (team.shares == 1 && tokens <= self->kernel->capacity(&self->config)) {
-      loss = self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count, &step);
-      if (loss - loss != 0) break;
-    } else {
-      if (team.shares > 1) start_helpers(&team);
-      loss = in_shares(&team, GRADIENTS, docs, count);
-      if (away.stop || loss - loss != 0) break;
-      team.job = ADAM, team.step = &step;
-      do_job(&team);
-    }
+    loss = take_step(&team, docs, count, tokens, rates[i]);
+    if (away.stop || loss - loss != 0) break;
     self->t++;
-    losses[taken] = loss;
+    losses[i] = loss;
     if (interrupted(self, &away, tokens * work_of(&self->config))) break;
   }
   end_helpers(&team);
   return_to_python(self, &away);
-  if (away.stop) goto done;
-  if (taken < n) {
-    char number[32];
-    PyOS_snprintf(number, sizeof number, "%g", loss);
-    PyErr_Format(PyExc_ArithmeticError, "%s", number);
-    goto done;
+  return away.stop || lost(loss) ? -1 : 0;
+}
+
+static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "train takes 3 arguments"), NULL;
+  if (begin(self) < 0) return NULL;
+  Batches b = {0};
+  PyObject *result = NULL;
+  double *rates = read_training(self, &b, args), *losses = NULL;
+  if (rates && !(losses = calloc((size_t)b.n_batches + 1, sizeof *losses))) PyErr_NoMemory();
+  if (losses) {
+    settle(&b);
+    if (prepare(self, &b) == 0 && take_steps(self, &b, rates, losses) == 0)
+      result = floats(losses, b.n_batches);
   }
-  if (!(result = PyList_New(n))) goto done;
-  for (Py_ssize_t i = 0; i < n; i++) {
-    PyObject *number = PyFloat_FromDouble(losses[i]);
-    if (!number || PyList_SetItem(result, i, number) < 0) {
-      Py_CLEAR(result);
-      goto done;
-    }
-  }
-done:
   self->busy = 0;
   drop(&b);
-  free(rate), free(losses);
-  Py_XDECREF(batches), Py_XDECREF(rates), Py_XDECREF(weights);
+  free(rates), free(losses);
+  return result;
+}
+
+/* The loss of one batch; as GRADIENTS, its gradient in the first workspace; in `each`, unless it is
+ * NULL, memory with -log p of every position, to be freed. */
+static int measure(Model *self, Batches *b, PyObject *batch, PyObject *weights, Job job, double **each,
+                   double *loss) {
+  if (read_batch(self, b, batch, weights) < 0) return -1;
+  settle(b);
+  Away away;
+  Team team = {.model = self, .away = &away};
+  team.shares = job == GRADIENTS ? 1 : shares_of(tokens_of(b->docs, b->n_docs));
+  if (work(self, team.shares) < 0) return -1;
+  if (each && !(team.each = *each = malloc((size_t)b->n_tokens * sizeof **each)))
+    return PyErr_NoMemory(), -1;
+  leave_python(self, &away);
+  if (team.shares > 1) start_helpers(&team);
+  *loss = in_shares(&team, job, b->docs, b->n_docs);
+  end_helpers(&team);
+  return_to_python(self, &away);
+  return away.stop || lost(*loss) ? -1 : 0;
+}
+
+static PyObject *loss(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "loss takes 2 arguments"), NULL;
+  if (begin(self) < 0) return NULL;
+  Batches b = {0};
+  double mean;
+  const int failed = measure(self, &b, args[0], args[1], LOSS, NULL, &mean) < 0;
+  self->busy = 0;
+  drop(&b);
+  return failed ? NULL : PyFloat_FromDouble(mean);
+}
+
+static PyObject *losses(Model *self, PyObject *batch) {
+  if (begin(self) < 0) return NULL;
+  Batches b = {0};
+  double mean, *each = NULL;
+  PyObject *result = NULL;
+  if (measure(self, &b, batch, Py_None, LOSS, &each, &mean) == 0) {
+    const double *at = each;
+    result = PyList_New(b.n_docs);
+    for (Py_ssize_t d = 0; result && d < b.n_docs; at += b.docs[d++].n) {
+      PyObject *row = floats(at, b.docs[d].n);
+      if (!row || PyList_SetItem(result, d, row) < 0) Py_CLEAR(result);
+    }
+  }
+  self->busy = 0;
+  drop(&b);
+  free(each);
   return result;
 }
 
@@ -637,45 +710,19 @@ static PyObject *get(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_RETURN_NONE;
 }
 
-/* The loss of one batch, and with `out` its gradient. */
-static PyObject *measure(Model *self, PyObject *batch, PyObject *weights, PyObject *out) {
-  Batches b = {0};
+static PyObject *gradient(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_buffer flat;
-  PyObject *result = NULL;
-  if (out && view(out, &flat, flat_bytes(&self->config), 1) < 0) return NULL;
-  if (begin(self) < 0) {
-    if (out) PyBuffer_Release(&flat);
-    return NULL;
-  }
-  if (read_batch(self, &b, batch, weights) == 0) {
-    settle(&b);
-    Away away;
-    Team team = {.model = self, .away = &away, .shares = shares_of(tokens_of(b.docs, b.n_docs))};
-    if (out) team.shares = 1; /* one workspace then holds the gradient */
-    if (work(self, team.shares) < 0) goto done;
-    leave_python(self, &away);
-    if (team.shares > 1) start_helpers(&team);
-    const double loss = in_shares(&team, out ? GRADIENTS : LOSS, b.docs, b.n_docs);
-    end_helpers(&team);
-    return_to_python(self, &away);
-    if (!away.stop && out) self->kernel->get(&self->config, self->works[0].at, GRADIENT, 1, flat.buf);
-    if (!away.stop) result = PyFloat_FromDouble(loss);
-  }
-done:
+  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "gradient takes 3 arguments"), NULL;
+  if (view(args[2], &flat, flat_bytes(&self->config), 1) < 0) return NULL;
+  if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
+  Batches b = {0};
+  double mean;
+  const int failed = measure(self, &b, args[0], args[1], GRADIENTS, NULL, &mean) < 0;
+  if (!failed) self->kernel->get(&self->config, self->works[0].at, GRADIENT, 1, flat.buf);
   self->busy = 0;
   drop(&b);
-  if (out) PyBuffer_Release(&flat);
-  return result;
-}
-
-static PyObject *loss(Model *self, PyObject *const *args, Py_ssize_t nargs) {
-  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "loss takes 2 arguments"), NULL;
-  return measure(self, args[0], args[1], NULL);
-}
-
-static PyObject *gradient(Model *self, PyObject *const *args, Py_ssize_t nargs) {
-  if (nargs != 3) return PyErr_SetString(PyExc_TypeError, "gradient takes 3 arguments"), NULL;
-  return measure(self, args[0], args[1], args[2]);
+  PyBuffer_Release(&flat);
+  return failed ? NULL : PyFloat_FromDouble(mean);
 }
 
 /* ---- Inference ------------------------------------------------------------------------------------ */
@@ -733,10 +780,10 @@ static PyObject *sample(Model *self, PyObject *args) {
   if (!PyArg_ParseTuple(args, "nKdidy*", &count, &seed, &how.temperature, &how.top_k, &how.top_p, &prefix))
     return NULL;
   how.seed = seed, how.prefix = prefix.buf, how.n_prefix = (int32_t)((size_t)prefix.len / sizeof(int32_t));
-  int sound = how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
-  for (int i = 0; i < how.n_prefix; i++) sound &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
-  if (!sound) refuse();
-  if (!sound || allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) {
+  int valid = how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
+  for (int i = 0; i < how.n_prefix; i++) valid &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
+  if (!valid) refuse();
+  if (!valid || allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) {
     PyBuffer_Release(&prefix);
     return NULL;
   }
@@ -779,9 +826,9 @@ static PyObject *inspect(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   held = 1;
   const size_t T = (size_t)to[0].len / sizeof(int32_t), n = (size_t)c->n_embd, layers = (size_t)c->n_layer;
   const int32_t *tokens = to[0].buf;
-  int sound = T > 0 && T <= (size_t)c->block_size;
-  for (size_t i = 0; sound && i < T; i++) sound = tokens[i] >= 0 && tokens[i] < c->vocab_size;
-  if (!sound) {
+  int valid = T > 0 && T <= (size_t)c->block_size;
+  for (size_t i = 0; valid && i < T; i++) valid = tokens[i] >= 0 && tokens[i] < c->vocab_size;
+  if (!valid) {
     refuse();
     goto done;
   }
@@ -809,6 +856,7 @@ static PyMethodDef methods[] = {
     METHOD(get, METH_FASTCALL, "get(part, flat): give them, or the gradient (3)."),
     METHOD(train, METH_FASTCALL, "train(batches, learning_rates, weights or None) -> losses."),
     METHOD(loss, METH_FASTCALL, "loss(batch, weights or None) -> loss."),
+    METHOD(losses, METH_O, "losses(batch) -> -log p of every position, a list for each document."),
     METHOD(gradient, METH_FASTCALL, "gradient(batch, weights or None, flat) -> loss."),
     METHOD(reset, METH_NOARGS, "reset(): the next token is the first."),
     METHOD(step, METH_FASTCALL, "step(token, logits): read a token."),
@@ -819,13 +867,14 @@ static PyMethodDef methods[] = {
 
 static PyMemberDef members[] = {
     {"t", T_DOUBLE, offsetof(Model, t), 0, "steps of Adam taken"},
+    {"position", T_INT, offsetof(Model, position), READONLY, "of the next token that `step` reads"},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
     {Py_tp_new, model_new}, {Py_tp_dealloc, model_dealloc}, {Py_tp_methods, methods},
     {Py_tp_members, members},
-    {Py_tp_doc, "Model(sizes, beta1, beta2, eps, bytes of a real, simd or '', threads)"},
+    {Py_tp_doc, "Model(sizes, optimizer, bytes of a real, simd or '', threads)"},
     {0, NULL},
 };
 static PyType_Spec spec = {"microgpt.native.kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, slots};

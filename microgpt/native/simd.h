@@ -46,7 +46,7 @@ typedef uint64_t bits;
 #define LANES (VECTOR_BYTES / REAL_BYTES) /* reals in a vector */
 #define LINE (64 / REAL_BYTES)            /* reals in a cache line; rows are padded to whole lines */
 #define INLINE static inline __attribute__((always_inline))
-/* What is compiled anew wherever it is called, for then the compiler knows sizes: but in WebAssembly,
+/* Inlined wherever it is called, because then the compiler knows the sizes: but in WebAssembly,
  * which a page has to fetch, it is one function for any sizes. */
 #if defined(__wasm__)
 #define SPECIAL 0

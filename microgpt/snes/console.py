@@ -1,10 +1,13 @@
 """A cartridge being played by a program: its mailbox, its ring buffer, its settings, by name."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from microgpt.integers.base import Record
+import numpy as np
+from numpy.typing import NDArray
+
+from microgpt.integers.base import Choice
 from microgpt.snes.emulator import Emulator
 from microgpt.snes.rom import read_directory
 
@@ -30,6 +33,9 @@ class Registers:
 class Console(Emulator):
     """An emulator with one of our cartridges in it.
 
+    Where a program watches, the cartridge also computes what only the view inside would show:
+    probabilities, attention, residual, hidden units. It is then slower than a console is.
+
     Raises:
         OSError: there is no core, or libretro.py is not installed.
         ValueError: it is not one of our cartridges.
@@ -39,8 +45,13 @@ class Console(Emulator):
         return self
 
     def __init__(
-        self, rom: bytes, core: str | os.PathLike[str] | None = None, pal: bool = False
+        self,
+        rom: bytes,
+        core: str | os.PathLike[str] | None = None,
+        pal: bool = False,
+        watched: bool = False,
     ) -> None:
+        self._watched = watched
         self.cartridge, self.at = read_directory(rom)
         super().__init__(rom, core, pal)
         self._lines = 312 if pal else 262
@@ -53,7 +64,7 @@ class Console(Emulator):
 
     def _start(self) -> None:
         self.run(STARTUP)
-        self.write(self.at["watched"], 1)  # else it computes only what sampling takes
+        self.write(self.at["watched"], int(self._watched))
         self._read = 0  # records read
 
     def ask(self, command: int, argument: int = 0, limit: int = 600) -> int:
@@ -61,6 +72,16 @@ class Console(Emulator):
         self.write(self.at["argument"], argument)
         self.write(self.at["command"], command)
         return self.wait(self.at["command"], limit=limit)
+
+    def step(self, token: int) -> NDArray[np.int64]:
+        """Let the model read a token; return the logits (27,) of the next, in the model's units."""
+        self.ask(STEP, token)
+        return self.words(self.at["logits"], 27)
+
+    def logits(self, tokens: Sequence[int]) -> NDArray[np.int64]:
+        """Let the model read T tokens from position 0; return the logits (T, 27) after each."""
+        self.ask(RESET)
+        return np.array([self.step(token) for token in tokens])
 
     def call(self, address: int, a: int = 0, x: int = 0, y: int = 0, limit: int = 600) -> Registers:
         """Call a routine of the cartridge; return what it left in the registers, and its clocks."""
@@ -84,7 +105,7 @@ class Console(Emulator):
         self.write(self.at["prefix_length"], len(prefix))
         self.write(self.at["prefix"], *prefix)
 
-    def list(self, limit: int = 6000) -> Iterator[Record]:
+    def list(self, limit: int = 6000) -> Iterator[Choice]:
         """Make twenty names as they were set; yield every token, once it is there."""
         self.ask(HALT)
         self._read = self.word(self.at["tokens_done"])
@@ -97,7 +118,7 @@ class Console(Emulator):
                 if waited > limit:
                     raise RuntimeError(f"the list is not done after {limit} frames")
             else:
-                yield self.record()
+                yield self.choice()
 
     @property
     def unread(self) -> int:
@@ -113,10 +134,10 @@ class Console(Emulator):
             )
         return count
 
-    def record(self) -> Record:
-        """Return the next record of the ring buffer."""
+    def choice(self) -> Choice:
+        """Return the next token of the list: a record of the ring buffer."""
         start = self.at["ring"] + self._read % N_RECORDS * RECORD
         self._read = (self._read + 1) & 0xFFFF
         token, position, chosen, drawn = self.words(start, 4).tolist()
         logits, probs = self.words(start + 12, 54).reshape(2, 27)
-        return Record(token, position, chosen, drawn & 0xFFFF, logits, probs)
+        return Choice(token, position, chosen, drawn & 0xFFFF, logits, probs)

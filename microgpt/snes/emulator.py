@@ -125,7 +125,7 @@ class Emulator:
             self._session.run()
 
     def hold(self, *buttons: str) -> None:
-        """Hold these buttons of the first pad, and no others, until told otherwise.
+        """Hold these buttons of the first pad, and no others, until the next call.
 
         Raises:
             ValueError: the pad has no such button.

@@ -4,13 +4,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from microgpt import dataset
-from microgpt.arrays import State
+from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
 from microgpt.integers.base import IntegerModel
 from microgpt.integers.classic import Classic
@@ -27,10 +27,10 @@ CC65 = (
 
 
 @dataclass(frozen=True)
-class Cartridge:
-    """One of the cartridges that can be built."""
+class Spec:
+    """A cartridge that can be built."""
 
-    title: str
+    name: str
     block_size: int
     kilobytes: int
     sources: tuple[str, ...]  # of asm/, without the ending
@@ -47,17 +47,16 @@ def calibrated(config: GPTConfig, state: State) -> Turbo:
 
 GAME = ("main", "inference", "display", "math")
 CARTRIDGES = {
-    "classic": Cartridge(
-        "MICROGPT CLASSIC", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic
-    ),
-    "turbo": Cartridge("MICROGPT TURBO", 16, 64, (*GAME, "turbo/gpt"), calibrated, turbo.files),
+    "classic": Spec("classic", 8, 32, (*GAME, "gpt", "vector"), Classic, tables.classic),
+    "turbo": Spec("turbo", 16, 64, (*GAME, "turbo/gpt"), calibrated, turbo.files),
 }
 SIZES = {"n_layer": 1, "n_embd": 16, "n_head": 4, "vocab_size": 27}  # what all of them hold
+TITLE_LENGTH = 21  # characters of a name in the header
 
 
 @dataclass(frozen=True)
 class Rom:
-    """A cartridge, and what the linker tells of it."""
+    """A cartridge's file, and what the linker found out."""
 
     data: bytes
     labels: dict[str, int]  # address of each name
@@ -73,18 +72,15 @@ FIELDS = (
 )
 
 
-def make(name: str, config: GPTConfig, state: State) -> tuple[Rom, IntegerModel]:
-    """Return the cartridge of a model, and the integer model that it computes.
-
-    A model with more positions than the cartridge has loses those at the end, and is otherwise the
-    same.
+def spec(name: str) -> Spec:
+    """Return the cartridge of a name.
 
     Raises:
-        OSError: the assembler is not there.
-        ValueError: there is no such cartridge, or it cannot hold the model.
+        ValueError: there is none.
     """
-    model = integers(name, config, state)
-    return build(name, CARTRIDGES[name].files(model)), model
+    if name not in CARTRIDGES:
+        raise ValueError(f"there is no cartridge {name!r}; there are {', '.join(CARTRIDGES)}")
+    return CARTRIDGES[name]
 
 
 def of_size(block_size: int) -> str:
@@ -100,11 +96,13 @@ def of_size(block_size: int) -> str:
     raise ValueError(f"the model's block_size is {block_size}; cartridges read {sizes} positions")
 
 
-def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
-    """Return the integer model of a cartridge; raises as make does."""
-    if name not in CARTRIDGES:
-        raise ValueError(f"there is no cartridge {name!r}; there are {', '.join(CARTRIDGES)}")
-    positions = CARTRIDGES[name].block_size
+def fit(name: str, config: GPTConfig, state: State) -> tuple[GPTConfig, dict[str, Array]]:
+    """Return as much of a model as a cartridge holds: its first positions, no optimizer.
+
+    Raises:
+        ValueError: there is no such cartridge, or it cannot hold the model.
+    """
+    positions = spec(name).block_size
     for size, held in SIZES.items():
         if getattr(config, size) != held:
             raise ValueError(
@@ -118,7 +116,27 @@ def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
         )
     kept = {key: array for key, array in state.items() if not key.startswith("adam.")}
     kept["wpe"] = kept["wpe"][:positions]
-    return CARTRIDGES[name].model(replace(config, block_size=positions), kept)
+    return replace(config, block_size=positions), kept
+
+
+def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
+    """Return the integer model that a cartridge computes; raises as fit does."""
+    return spec(name).model(*fit(name, config, state))
+
+
+def build(
+    name: str, config: GPTConfig, state: State, title: str | None = None
+) -> tuple[Rom, IntegerModel]:
+    """Return the cartridge of a model, and the integer model that it computes.
+
+    `title` is the name in the header, which menus of flash cartridges show.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: there is no such cartridge, it cannot hold the model, or the title does not fit.
+    """
+    model = integers(name, config, state)
+    return assemble(spec(name), spec(name).files(model), title), model
 
 
 def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
@@ -135,34 +153,61 @@ def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
     return data[8:16].decode("ascii").strip(), dict(zip(FIELDS, numbers, strict=True))
 
 
-def build(name: str, files: Mapping[str, bytes]) -> Rom:
+def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = None) -> Rom:
     """Assemble and link a cartridge; files hold its weights: what sources include, and sources.
 
     Raises:
         OSError: the assembler is not there.
-        ValueError: the program is faulty, or does not fit the cartridge.
+        ValueError: the program is faulty or does not fit the cartridge, or the title does not.
     """
+    title = check_title(f"MICROGPT {cartridge.name.upper()}" if title is None else title)
     check_tools()
-    cartridge = CARTRIDGES[name]
-    with tempfile.TemporaryDirectory() as folder:
-        return _build(name, cartridge, {**tables.files(), **files}, Path(folder))
+    files = {**tables.files(), **files, "cartridge.inc": _constants(cartridge, title)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+        sources = [ASM / f"{source}.asm" for source in cartridge.sources]
+        sources += [folder / file for file in files if file.endswith(".asm")]
+        objects = [_assemble(source, folder) for source in sources]
+        return _link(cartridge, objects, folder)
 
 
-def _build(name: str, cartridge: Cartridge, files: Mapping[str, bytes], folder: Path) -> Rom:
-    for file, data in files.items():
-        (folder / file).write_bytes(data)
-    (folder / "cartridge.inc").write_text(
-        f'.define CARTRIDGE "{name:8}"\n'
-        f'.define TITLE "{cartridge.title:21}"\n'
+def check_title(title: str) -> str:
+    """Return a title for the header if it fits.
+
+    Raises:
+        ValueError: it is too long, or holds a character that is not printable ASCII.
+    """
+    if not 0 < len(title) <= TITLE_LENGTH or not (title.isascii() and title.isprintable()):
+        raise ValueError(
+            f"the title is {title!r}; it must be 1 to {TITLE_LENGTH} printable ASCII characters"
+        )
+    return title
+
+
+def _constants(cartridge: Spec, title: str) -> bytes:
+    return (
+        f'.define CARTRIDGE "{cartridge.name:8}"\n'
+        f".define TITLE {','.join(map(str, title.ljust(TITLE_LENGTH).encode('ascii')))}\n"
         f"BLOCK_SIZE = {cartridge.block_size}\n"
         f"ROM_SIZE = {(cartridge.kilobytes - 1).bit_length()}\n"
         f"TILE_FRAME = {tables.FRAME}\nTILE_BAR = {tables.BAR}\nTILE_BIG = {tables.BIG}\n"
-    )
-    sources = [ASM / f"{source}.asm" for source in cartridge.sources]
-    sources += [folder / file for file in files if file.endswith(".asm")]
-    objects = [assemble(source, folder) for source in sources]
+    ).encode("ascii")
+
+
+def _assemble(source: Path, folder: Path) -> Path:
+    """Assemble one source into folder, which holds what it includes; return the object file."""
+    check_widths(source)
+    target = folder / f"{source.stem}.o"
+    _run("ca65", "-g", "-I", ASM, "-I", folder, "--bin-include-dir", folder, "-o", target, source)
+    return target
+
+
+def _link(cartridge: Spec, objects: Iterable[Path], folder: Path) -> Rom:
     out, labels, sizes = folder / "rom.sfc", folder / "labels.txt", folder / "map.txt"
-    _run("ld65", "-C", ASM / f"{name}.cfg", "-o", out, "-Ln", labels, "-m", sizes, *objects)
+    config = ASM / f"{cartridge.name}.cfg"
+    _run("ld65", "-C", config, "-o", out, "-Ln", labels, "-m", sizes, *objects)
     return Rom(
         checksummed(out.read_bytes()),
         {m[2]: int(m[1], 16) for m in re.finditer(r"al (\w+) \.(\w+)", labels.read_text())},
@@ -171,19 +216,6 @@ def _build(name: str, cartridge: Cartridge, files: Mapping[str, bytes], folder: 
             for m in re.finditer(r"^(\w+) +\w{6} +\w{6} +(\w{6}) ", sizes.read_text(), re.M)
         },
     )
-
-
-def assemble(source: Path, folder: Path) -> Path:
-    """Assemble one source into folder, which holds what it includes; return the object file.
-
-    Raises:
-        OSError: the assembler is not there.
-        ValueError: the source is faulty, or changes a width behind the macros' back.
-    """
-    check_widths(source)
-    target = folder / f"{source.stem}.o"
-    _run("ca65", "-g", "-I", ASM, "-I", folder, "--bin-include-dir", folder, "-o", target, source)
-    return target
 
 
 def check_widths(source: Path) -> None:

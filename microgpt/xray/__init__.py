@@ -5,7 +5,7 @@
     trace.save("trace.json")          # the schema is described in docs/xray.md
     diff(trace, record_source(edited, "emma", model))
 
-It stands on the standard library alone, so that the same code runs in a browser's Python.
+It needs only the standard library, so that the same code runs in a browser's Python.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def record_source(
     """Watch an edited gpt.py, given as text. It can do all that Python can: the caller confines it.
 
     Parameters that only the edited init() makes are drawn by it, with seed 42. An error while the
-    source runs ends the trace and stands in its `error`.
+    source runs ends the trace and is in its `error`.
 
     Raises:
         OSError: the model's file cannot be read.
@@ -94,7 +94,7 @@ def record_source(
 def record_lines(lines: str, source: str | None = None) -> Trace:
     """Watch a few lines that use gpt.py's names, such as b = a + a, run as a function.
 
-    They stand behind the source (gpt.py, if none is given), in a function named lines().
+    They follow the source (gpt.py, if none is given), in a function named lines().
 
     Raises:
         ValueError: they cannot be loaded.

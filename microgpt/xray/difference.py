@@ -92,7 +92,7 @@ def _place(trace: Trace, index: int) -> Place | None:
 
 
 def _numbers(a: Trace, b: Trace, keys_a: list[Key], keys_b: list[Key]) -> Iterator[Number]:
-    """Yield what differs between statements that stand in the same place."""
+    """Yield what differs between statements in the same place."""
     i = j = 0
     heard = False  # gradients come after backward() and before adam() uses them
     while i < len(keys_a) and j < len(keys_b):

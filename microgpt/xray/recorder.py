@@ -115,7 +115,7 @@ class _Running:
 
     def __init__(self, index: int, fn: str, before: dict[str, Any]) -> None:
         self.index, self.fn, self.before = index, fn, before
-        self.pending: Event | None = None  # the statement under way: its effect is not known yet
+        self.pending: Event | None = None  # the current statement: its effect is not known yet
         self.rounds: dict[int, int] = {}  # by the line of a loop
         self.at = 0  # the statement last heard of
         self.unseen = False  # whether a loop's rounds are being passed over
@@ -289,7 +289,7 @@ class Recorder:
     def _finish(
         self, running: _Running, frame: FrameType, arg: Any = None, ended: bool = False
     ) -> None:
-        """Note what the statement under way has changed, now that it is over."""
+        """Note what the current statement has changed, now that it is over."""
         event = running.pending
         if event is None:
             return
@@ -457,7 +457,7 @@ class Recorder:
         cls.grad = property(read, write)
 
     def _turn(self, source: Any, grad: float | None) -> list[tuple[int, float]]:
-        """Begin the step of a Value, unless it is under way; return its flows."""
+        """Begin the step of a Value, unless it has begun; return its flows."""
         node = None if source is None else self._node(source)
         if not self.steps or self.steps[-1].node != node:
             self.steps.append(Step(node, grad, []))

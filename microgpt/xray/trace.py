@@ -24,7 +24,7 @@ Seen = dict[str, Any]  # what a name held: nodes, plain numbers, a parameter; se
 
 @dataclass(slots=True)
 class Event:
-    """One executed statement: where it stands, and what it changed."""
+    """One executed statement: where it is, and what it changed."""
 
     call: int  # index into calls: whose statement it was
     line: int  # the statement's first line, from 1
@@ -87,7 +87,7 @@ class Trace:
         return [self.data[node] for node in unrun(seen.get("nodes", []))]
 
     def depth(self, call: int) -> int:
-        """Return how many watched calls a call stands below: 0 for the outermost."""
+        """Return how many watched calls a call is below: 0 for the outermost."""
         parent = self.calls[call].parent
         return 0 if parent is None else 1 + self.depth(parent)
 

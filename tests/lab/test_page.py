@@ -304,6 +304,45 @@ def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
     assert close(numbers(page.locator(".loss")), run.losses[-1])
 
 
+def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, model: Model) -> None:
+    page = show("training?steps=40&seed=44")
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    play = page.get_by_role("button", name="Play with this model")
+    expect(play).to_be_disabled()
+    page.locator(".transport .strong").click()
+    play.click()  # when it has learned
+    expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
+    expect(page.locator(".names .name")).to_have_count(12)
+    for _ in range(2):  # after a reload too
+        logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
+        expect(page.locator(".bar.first")).to_have_count(1)
+        assert close(numbers(page.locator(".bar"), "data-logit"), logits)
+        page.reload()
+        expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    page.keyboard.press("Alt+Digit2")
+    page.locator(".position").nth(1).click()
+    inside = own.engine.inspect(own.tokenizer.encode("emma")[:-1])
+    assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
+    page.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    page.locator(".position").nth(1).click()
+    inside = model.engine.inspect(model.tokenizer.encode("emma")[:-1])
+    assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
+
+
+def test_a_model_of_a_lab_that_was_closed_gives_way_to_the_labs_own(
+    browser: Browser, lab: Lab
+) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.evaluate("sessionStorage.setItem('trained', 'gone-3')")
+        page.reload()
+        expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+        expect(page.locator(".names .name")).to_have_count(12)
+
+
 # ---- Engines -------------------------------------------------------------------------------------
 def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
     page = show("engines?text=emma", height=850)

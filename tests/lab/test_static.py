@@ -387,6 +387,26 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
 
 
+def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
+    go(page, "training?steps=40&seed=44")
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("button", name="Play with this model").click(timeout=60_000)
+    expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
+    logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
+    page.locator(".bar.first").wait_for()
+    assert numbers(page.locator(".bar"), "data-logit") == pytest.approx(logits.tolist(), rel=1e-4)
+    go(page, "edit")  # a run, and so another Python
+    page.get_by_role("button", name="no residual").click()
+    page.locator(".two").wait_for(timeout=60_000)
+    told = next(event for event in events(page) if "same" in event)
+    assert told["losses"][0] == pytest.approx(own.score("emma").loss, rel=1e-4)
+    page.get_by_role("button", name="Put it back").click()
+    expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    go(page, "play?text=zo")
+    expect(page.locator(".name").first).to_have_attribute("aria-label", re.compile("^zo"))
+
+
 def test_a_run_takes_commands_and_ends_with_its_screen(page: Page) -> None:
     go(page, "training?engine=scalar&steps=1000")
     its = page.workers[-1]

@@ -10,6 +10,7 @@
  * @property {(name: string, question?: object) => Promise<any>} ask  one question, one answer
  * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) => Promise<void>} run
  * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
+ * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained (its event `model` names it), or "", the lab's own
  */
 
 /**
@@ -18,6 +19,8 @@
  * @property {(name: string, question: object) => Promise<any>} ask
  * @property {Model["run"]} run
  * @property {Model["command"]} command
+ * @property {(trained: string) => void} use
+ * @property {string} trained  the model to begin with, as `use` names it
  */
 
 /**
@@ -58,6 +61,10 @@ function create(host) {
         ),
       () => new Map(),
     );
+  let { trained } = host;
+  /** Those recorded are about the lab's own model. @type {Model["ask"]} */
+  const ask = async (name, question = {}) =>
+    (!trained && (await recorded).get(key(name, question))) || host.ask(name, question);
   return {
     get: (name) => values.get(name),
     set(name, value) {
@@ -66,20 +73,27 @@ function create(host) {
     },
     on: (event, heard) => target.addEventListener(event, heard),
     off: (event, heard) => target.removeEventListener(event, heard),
-    ask: async (name, question = {}) =>
-      (await recorded).get(key(name, question)) ?? host.ask(name, question),
+    ask,
     command: host.command,
     run: host.run,
+    async use(name) {
+      trained = name;
+      host.use(name);
+      this.set("described", { ...(await ask("model")), trained });
+    },
   };
 }
 
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
-const model = create((await import(content)).connect());
+const connected = (await import(content)).connect();
+const model = create(connected);
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 /** @type {(() => void) | void} */
 let leave;
 let shown = "";
+/** @type {Promise<void>} what the host has, as the value "host" */
+let host;
 
 /** Show the screen that the address names: #forward?text=emma. */
 async function show() {
@@ -155,6 +169,18 @@ addEventListener("unhandledrejection", (event) => {
   status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
 });
 addEventListener("hashchange", show);
+// Every screen says which model it shows.
+const which = /** @type {HTMLElement} */ (document.getElementById("which"));
+const back = /** @type {HTMLElement} */ (document.getElementById("back"));
+model.on("change:described", () => {
+  const { trained, steps, n_params: size } = model.get("described");
+  const read = steps === null ? "" : `, ${steps.toLocaleString("en")} steps`;
+  which.textContent = trained
+    ? `Model: trained here${read}`
+    : `Model: ${size.toLocaleString("en")} numbers${read}`;
+  back.hidden = !trained;
+});
+back.addEventListener("click", () => model.use("").then(show));
 // The address says what a screen shows, so that a link shows it again.
 main.addEventListener("params", (event) => {
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
@@ -168,10 +194,13 @@ addEventListener("keydown", (event) => {
   if (event.key === " " && target.matches("a, button")) return;
   if (!view.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
 });
-const host = model.ask("host").then((found) => model.set("host", found));
-host.catch(() => {}); // told below, once something is shown
 try {
-  model.set("described", await model.ask("model"));
+  await model.use(connected.trained).catch((error) => {
+    if (!connected.trained) throw error;
+    return model.use(""); // the lab that trained it has been closed
+  });
+  host = model.ask("host").then((found) => model.set("host", found));
+  host.catch(() => {}); // told below, once something is shown
   await show();
   await host;
 } catch (error) {

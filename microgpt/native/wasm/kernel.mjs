@@ -1,20 +1,21 @@
 // The engine that a browser has: the C kernel (native/kernel.c) in WebAssembly, float32, one thread.
 // Numbers pass as Float64Array, flat, in gpt.py's order; documents as arrays of token ids, BOS at both ends.
 
-/** @typedef {{n_layer: number, n_embd: number, n_head: number, block_size: number, vocab_size: number}} Config */
-/** @typedef {{beta1: number, beta2: number, eps: number}} Optimizer */
+/** @typedef {{vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size: number}} Config */
+/** @typedef {{beta1: number, beta2: number, eps: number, weight_decay: number}} Optimizer Adam, or AdamW */
 /** @typedef {{params: Float64Array, m: Float64Array, v: Float64Array, t: number}} State parameters, Adam's moments, steps taken */
 /** @typedef {ArrayLike<number>} Tokens */
+/** @typedef {ArrayLike<number>[]} Weights for each document, a number for each of its positions */
 /** @typedef {{temperature?: number, topK?: number, topP?: number, prefix?: Tokens}} Sampling */
 
 /** The calls of wasm.c; addresses are bytes in its memory.
  * @typedef {object} Calls
  * @property {WebAssembly.Memory} memory
  * @property {(end: number) => number} reach
- * @property {(n_layer: number, n_embd: number, n_head: number, block_size: number, vocab_size: number, beta1: number, beta2: number, eps: number) => number} create
+ * @property {(vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size: number, beta1: number, beta2: number, eps: number, weight_decay: number) => number} create
  * @property {(part: number, flat: number) => void} put
  * @property {(part: number, flat: number) => void} get
- * @property {(docs: number, count: number) => number} loss
+ * @property {(docs: number, count: number, each: number) => number} loss
  * @property {(docs: number, count: number) => number} gradient
  * @property {(docs: number, count: number, lr: number, t: number) => number} train
  * @property {(token: number, position: number, logits: number) => void} step
@@ -47,26 +48,44 @@ export async function compile(source) {
  * @param {Config} config
  * @param {Optimizer} [optimizer]
  * @returns {Engine} */
-export function create(module, config, optimizer = { beta1: 0.85, beta2: 0.99, eps: 1e-8 }) {
-  const { n_layer, n_embd, n_head, block_size, vocab_size } = config;
-  for (const [name, size] of Object.entries({ n_layer, n_embd, n_head, block_size, vocab_size })) {
+export function create(
+  module,
+  config,
+  optimizer = { beta1: 0.85, beta2: 0.99, eps: 1e-8, weight_decay: 0 },
+) {
+  const { vocab_size, n_layer, n_embd, n_head, block_size } = config;
+  for (const [name, size] of Object.entries({ vocab_size, n_layer, n_embd, n_head, block_size })) {
     need(
       Number.isInteger(size) && size >= 1 && size < 2 ** 31,
       `${name} is ${size}; it must be a whole number, 1 or more`,
     );
   }
   need(n_embd % n_head === 0, `n_embd is ${n_embd}; it must be a multiple of n_head, ${n_head}`);
-  const { beta1, beta2, eps } = optimizer;
+  const { beta1, beta2, eps, weight_decay } = optimizer;
   for (const [name, beta] of Object.entries({ beta1, beta2 })) {
     need(beta >= 0 && beta < 1, `${name} is ${beta}; it must be 0 or more, and less than 1`);
   }
   need(eps > 0 && eps < Infinity, `eps is ${eps}; it must be more than 0`);
+  need(
+    weight_decay >= 0 && weight_decay < Infinity,
+    `weight_decay is ${weight_decay}; it must be 0 or more`,
+  );
   const { exports } = new WebAssembly.Instance(module);
   const calls = /** @type {Calls} */ (/** @type {unknown} */ (exports));
   const free =
-    calls.create(n_layer, n_embd, n_head, block_size, vocab_size, beta1, beta2, eps) >>> 0;
+    calls.create(
+      vocab_size,
+      n_layer,
+      n_embd,
+      n_head,
+      block_size,
+      beta1,
+      beta2,
+      eps,
+      weight_decay,
+    ) >>> 0;
   need(free, "a model of this size does not fit the memory");
-  return new Engine(calls, { n_layer, n_embd, n_head, block_size, vocab_size }, free);
+  return new Engine(calls, { vocab_size, n_layer, n_embd, n_head, block_size }, free);
 }
 
 /** A model that runs and trains; `create` makes it. What it cannot do is an Error, and changes nothing. */
@@ -118,33 +137,47 @@ export class Engine {
   }
 
   /** Take one step of Adam for each batch; return the losses before each (nats/token).
-   * @param {Tokens[][]} batches @param {ArrayLike<number>} rates learning rates */
-  train(batches, rates) {
-    need(
-      batches.length === rates.length,
-      `there are ${batches.length} batches and ${rates.length} rates; they must be as many`,
-    );
+   * @param {Tokens[][]} batches @param {ArrayLike<number>} rates learning rates
+   * @param {(Weights | null)[]} [weights] of each batch, or null for the mean */
+  train(batches, rates, weights = batches.map(() => null)) {
+    const counts = [batches.length, rates.length, weights.length];
+    need(new Set(counts).size === 1, `batches, rates and weights differ in length: ${counts}`);
     for (let i = 0; i < rates.length; i++) {
-      this.#check(batches[i]);
+      this.#check(batches[i], weights[i]);
       need(Number.isFinite(rates[i]), `rates[${i}] is ${rates[i]}; it must be a finite number`);
     }
     return batches.map((batch, i) => {
-      const loss = finite(this.#calls.train(this.#write(batch), batch.length, rates[i], this.#t));
+      const { docs } = this.#write(batch, weights[i]);
+      const loss = finite(this.#calls.train(docs, batch.length, rates[i], this.#t));
       this.#t += 1;
       return loss;
     });
   }
 
-  /** @param {Tokens[]} batch @returns {number} the mean loss (nats/token) */
-  loss(batch) {
-    this.#check(batch);
-    return finite(this.#calls.loss(this.#write(batch), batch.length));
+  /** @param {Tokens[]} batch @param {Weights | null} [weights] @returns {number} the loss (nats/token) */
+  loss(batch, weights = null) {
+    this.#check(batch, weights);
+    const { docs, each } = this.#write(batch, weights);
+    return finite(this.#calls.loss(docs, batch.length, each));
   }
 
-  /** @param {Tokens[]} batch @returns {Float64Array} d loss / d parameter */
-  gradients(batch) {
-    this.#check(batch);
-    finite(this.#calls.gradient(this.#write(batch), batch.length));
+  /** @param {Tokens[]} batch @returns {number[][]} -log p of every position of each document (nats) */
+  losses(batch) {
+    this.#check(batch, null);
+    const { docs, each } = this.#write(batch, null);
+    finite(this.#calls.loss(docs, batch.length, each));
+    let at = each;
+    return batch.map((tokens) => {
+      const row = new Float64Array(this.#calls.memory.buffer, at, this.#positions(tokens));
+      at += row.byteLength;
+      return Array.from(row);
+    });
+  }
+
+  /** @param {Tokens[]} batch @param {Weights | null} [weights] @returns {Float64Array} d loss / d parameter */
+  gradients(batch, weights = null) {
+    this.#check(batch, weights);
+    finite(this.#calls.gradient(this.#write(batch, weights).docs, batch.length));
     return this.#part(GRADIENT);
   }
 
@@ -156,9 +189,9 @@ export class Engine {
   /** Read a token, as the next of a document.
    * @param {number} token @returns {Float64Array} the logits (vocab_size) of the one after it */
   step(token) {
-    const { block_size, vocab_size } = this.config;
+    const { vocab_size } = this.config;
     this.#checkToken(token);
-    need(this.#position < block_size, `the context is full: block_size is ${block_size}; reset`);
+    this.#checkContext(this.#position + 1);
     const logits = this.#doubles(vocab_size);
     this.#calls.step(token, this.#position++, this.#free);
     return logits.slice();
@@ -232,12 +265,10 @@ export class Engine {
    *   logits and probs (T, vocab_size), attention (n_layer, n_head, T, T), residual (n_layer + 1, T, n_embd),
    *   hidden (n_layer, T, 4 n_embd) */
   inspect(tokens) {
-    const { n_layer, n_embd, n_head, block_size, vocab_size } = this.config,
-      T = tokens.length;
-    need(
-      T >= 1 && T <= block_size,
-      `${T} tokens do not fit block_size ${block_size}; give 1 to ${block_size}`,
-    );
+    const { vocab_size, n_layer, n_embd, n_head } = this.config;
+    const T = tokens.length;
+    need(T, "there are no tokens; give at least one");
+    this.#checkContext(T);
     for (let i = 0; i < T; i++) this.#checkToken(tokens[i]);
     const sizes = [
       T * vocab_size,
@@ -260,6 +291,15 @@ export class Engine {
     return { logits, probs, attention, residual, hidden };
   }
 
+  /** @param {number} count of tokens */
+  #checkContext(count) {
+    const { block_size } = this.config;
+    need(
+      count <= block_size,
+      `${count} tokens do not fit block_size ${block_size}; give fewer, or reset() to begin another document`,
+    );
+  }
+
   /** @param {number} token */
   #checkToken(token) {
     const last = this.config.vocab_size - 1;
@@ -269,31 +309,49 @@ export class Engine {
     );
   }
 
-  /** @param {Tokens[]} batch */
-  #check(batch) {
-    need(batch.length > 0, "the batch is empty; it holds one document at least");
+  /** How many tokens of a document are read, each to guess the next.
+   * @param {Tokens} tokens */
+  #positions(tokens) {
+    return Math.min(tokens.length - 1, this.config.block_size);
+  }
+
+  /** @param {Tokens[]} batch @param {Weights | null} weights */
+  #check(batch, weights) {
+    need(batch.length > 0, "the batch is empty; give at least one document");
     for (const tokens of batch) {
       need(
         tokens.length >= 2,
-        `the document [${Array.from(tokens)}] has no next token to learn; BOS ends it`,
+        `the document [${Array.from(tokens)}] has no next token to learn; give two tokens or more`,
       );
       for (let i = 0; i < tokens.length; i++) this.#checkToken(tokens[i]);
     }
+    if (!weights) return;
+    const lengths = batch.map((tokens) => this.#positions(tokens));
+    const fit =
+      weights.length === batch.length && lengths.every((n, d) => weights[d]?.length === n);
+    need(fit, `weights must hold a list for each document, of [${lengths}] numbers`);
   }
 
-  /** Lay a batch out as kernel.h's Documents, {tokens, weights, n}, and behind them their tokens.
-   * @param {Tokens[]} batch @returns {number} the address */
-  #write(batch) {
-    const lengths = batch.map((tokens) => Math.min(tokens.length, this.config.block_size + 1));
-    const ids = this.#integers(lengths.reduce((a, b) => a + b, 3 * batch.length));
-    let at = 3 * batch.length;
+  /** Lay a batch out for the kernel: a double for each position (its weight, or room for its loss),
+   * then kernel.h's Documents, {tokens, weights, n}, then their tokens.
+   * @param {Tokens[]} batch @param {Weights | null} weights
+   * @returns {{docs: number, each: number}} the addresses of the documents and of the doubles */
+  #write(batch, weights) {
+    const sum = batch.reduce((total, tokens) => total + this.#positions(tokens), 0);
+    const first = 2 * sum; // the documents' place, in integers
+    const ids = this.#integers(first + 3 * batch.length + sum + batch.length);
+    const doubles = this.#doubles(sum);
+    let token = first + 3 * batch.length;
+    let position = 0;
     batch.forEach((tokens, d) => {
-      ids[3 * d] = this.#free + 4 * at;
-      ids[3 * d + 1] = 0; // no weights: the mean
-      ids[3 * d + 2] = lengths[d] - 1;
-      for (let i = 0; i < lengths[d]; i++) ids[at++] = tokens[i];
+      const n = this.#positions(tokens);
+      const at = this.#free + 8 * position;
+      ids.set([this.#free + 4 * token, weights ? at : 0, n], first + 3 * d);
+      if (weights) doubles.set(weights[d], position);
+      for (let i = 0; i <= n; i++) ids[token++] = tokens[i];
+      position += n;
     });
-    return this.#free;
+    return { docs: this.#free + 4 * first, each: this.#free };
   }
 
   /** @param {number} part */
@@ -325,13 +383,13 @@ export class Engine {
   }
 }
 
-/** @param {unknown} sound @param {string} problem */
-function need(sound, problem) {
-  if (!sound) throw new Error(problem);
+/** @param {unknown} met @param {string} problem */
+function need(met, problem) {
+  if (!met) throw new Error(problem);
 }
 
 /** @param {number} loss */
 function finite(loss) {
-  need(Number.isFinite(loss), `the loss is no longer a finite number (${loss}); lower lr`);
+  need(Number.isFinite(loss), "the loss is no longer a finite number; lower lr");
   return loss;
 }

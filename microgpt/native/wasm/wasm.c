@@ -1,6 +1,6 @@
-/* The kernel in WebAssembly: kernel.c and, around it, one float32 model for whoever instantiates it.
- * `make wasm` builds it. The page's side is kernel.mjs, which checks all that goes in here
- * and counts positions and steps.
+/* The kernel in WebAssembly: kernel.c and, around it, one float32 model for each instance.
+ * `make wasm` builds it. The page's side is kernel.mjs, which checks all that goes in here and counts
+ * positions and steps.
  *
  * It includes kernel.c, so that the compiler sees one program and drops what is not called. There is
  * no libc: memory is what lies behind the program, starts as zeros, and grows. */
@@ -13,7 +13,7 @@
 extern unsigned char __heap_base; /* where the program's own memory ends */
 
 static Config config;
-static double beta1, beta2, eps;
+static double beta1, beta2, eps, weight_decay;
 static void *model, *work, *cache;
 
 /* Have the memory reach up to the address `end`; return whether it does. */
@@ -34,10 +34,10 @@ static double bound(void) {
 
 /* Make the model, all zeros; return the address behind it, from where on memory is the page's to pass
  * things in and out, or 0 if it does not fit. */
-EXPORT(create) uintptr_t create(int n_layer, int n_embd, int n_head, int block_size, int vocab_size,
-                                double b1, double b2, double e) {
-  config = (Config){n_layer, n_embd, n_head, block_size, vocab_size};
-  beta1 = b1, beta2 = b2, eps = e;
+EXPORT(create) uintptr_t create(int vocab_size, int n_layer, int n_embd, int n_head, int block_size,
+                                double b1, double b2, double e, double decay) {
+  config = (Config){vocab_size, n_layer, n_embd, n_head, block_size};
+  beta1 = b1, beta2 = b2, eps = e, weight_decay = decay;
   const uintptr_t start = ((uintptr_t)&__heap_base + 63) / 64 * 64;
   if (bound() > MOST) return 0;
   model = (void *)start;
@@ -55,24 +55,36 @@ EXPORT(get) void get_part(enum Part part, double *flat) {
   get(&config, part == GRADIENT ? work : model, part, fresh(part), flat);
 }
 
-/* The loss of a batch that may be large: as many documents at a time as the workspace takes. */
-static double in_slices(const Document *docs, int count, int with_gradient) {
+/* How many documents of a batch the workspace takes at a time. */
+static int slice(const Document *docs, int count) {
+  int to = 0;
+  for (int T = 0; to < count && T + docs[to].n <= capacity(&config); to++) T += docs[to].n;
+  return to;
+}
+
+/* The loss of a batch, and in `each` -log p of every position. */
+EXPORT(loss) double loss_of(const Document *docs, int count, double *each) {
   double sum = 0;
-  for (int from = 0, to = 0; from < count; from = to) {
-    for (int T = 0; to < count && T + docs[to].n <= capacity(&config); to++) T += docs[to].n;
-    sum += (with_gradient ? gradient : measure)(&config, model, work, docs + from, to - from, 1.0 / count);
+  for (int at = 0, n; at < count; at += n) {
+    n = slice(docs + at, count - at);
+    sum += measure(&config, model, work, docs + at, n, 1.0 / count, each);
+    each += rows_of(docs + at, n);
   }
   return sum;
 }
-EXPORT(loss) double loss_of(const Document *docs, int count) { return in_slices(docs, count, 0); }
 EXPORT(gradient) double gradient_of(const Document *docs, int count) { /* `get` then gives it */
+  double sum = 0;
   clear(&config, work);
-  return in_slices(docs, count, 1);
+  for (int at = 0, n; at < count; at += n) {
+    n = slice(docs + at, count - at);
+    sum += gradient(&config, model, work, docs + at, n, 1.0 / count);
+  }
+  return sum;
 }
 
 /* A step of Adam, after t others; if the loss is not finite, nothing changes. */
 EXPORT(train) double train_on(const Document *docs, int count, double lr, double t) {
-  const Step step = {lr, beta1, beta2, eps, t};
+  const Step step = {lr, beta1, beta2, eps, weight_decay, t};
   if (rows_of(docs, count) <= capacity(&config)) return train(&config, model, work, docs, count, &step);
   const double mean = gradient_of(docs, count);
   if (mean - mean == 0) adam_step(&config, model, &work, 1, &step, 0, 1);

@@ -1,4 +1,8 @@
 ; What is on the screen: 32 x 28 places, drawn into `picture`, shown by the next frame's interrupt.
+;
+; No frame shows what is half done. The routines that the game calls (draw_all, draw_name, draw_token,
+; draw_last_name, draw_status) count themselves into `drawing`, and leave through `drawn`; while one of
+; them is at work the interrupt copies nothing. The others only write into `picture`.
 
         .include "snes.inc"
 
@@ -13,11 +17,13 @@ VIOLET = $1800
 GREY   = $1C00
 
 END    = '|'                    ; the mark of BOS
+CUT    = '+'                    ; the mark of letters that have no place
 
 LINE   = 64                     ; bytes from a place to the one below
 COLUMN = 2
 
 WIDTH  = 13                     ; letters of a name that are shown, of 16
+SPACING = 1 + (BLOCK_SIZE <= 8) ; columns from one position to the next, inside
 TOP    = 3                      ; the frame's first line and last
 BOTTOM = 20
 
@@ -65,16 +71,38 @@ inside_texts:
         .byte "head 3", 0
         .word 12 * LINE + 2 * COLUMN, TEAL
         .byte "head 4", 0
+        .word 4 * LINE + 4 * COLUMN, GREY
+        .byte "100%", 0
+        .repeat ::N_HEAD, h
+            .word (5 + 2 * h) * LINE + 8 * COLUMN, GREY
+            .byte "[", 0        ; a mark at 14 lines ...
+            .word (6 + 2 * h) * LINE + 8 * COLUMN, GREY
+            .byte "]", 0        ; ... at 7, and at 0
+        .endrepeat
         .word 14 * LINE + 3 * COLUMN, BRIGHT
         .byte " what may come next ", 0
+        .word 14 * LINE + 26 * COLUMN, GREY
+        .byte "100%", 0
+        .word 15 * LINE + 29 * COLUMN, GREY
+        .byte "{", 0            ; a mark at 32 lines ...
+        .word 16 * LINE + 29 * COLUMN, GREY
+        .byte "}", 0
+        .word 17 * LINE + 29 * COLUMN, GREY
+        .byte "{", 0            ; ... at 16 ...
+        .word 18 * LINE + 29 * COLUMN, GREY
+        .byte "~", 0            ; ... and at 0
         .word 19 * LINE + 2 * COLUMN, GREY
         .byte "abcdefghijklmnopqrstuvwxyz", END, 0
         .word $FFFF
 help_texts:
         .word 25 * LINE + 1 * COLUMN, GREY
-        .byte "START new names  SELECT inside", 0
+        .byte "START new SELECT inside Y step", 0
         .word 26 * LINE + 1 * COLUMN, GREY
         .byte "A prefix  X seed  L/R speed   ", 0
+        .word $FFFF
+inside_help:
+        .word 25 * LINE + 18 * COLUMN, GREY
+        .byte "names ", 0
         .word $FFFF
 edit_texts:
         .word 25 * LINE + 1 * COLUMN, GREY
@@ -83,19 +111,18 @@ edit_texts:
         .byte "START make names  B go back   ", 0
         .word $FFFF
 title:  .byte "MicroGPT", 0
-slow:   .byte "slow", 0
-fast:   .byte "fast", 0
+speeds: .byte "fast", 0, "slow", 0, "step", 0
 
         .segment "CODE"
 
-; Draw everything anew.
+; Draw the whole screen.
 ;   IN        view and all that is shown
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
 ;   CLOCKS    180,000
 routine draw_all, 16, 16
-        stz dirty               ; what is half done is not to be shown
+        inc drawing
         ldx #2 * 32 * 28 - 2
 @clear: stz picture,x
         dex
@@ -130,7 +157,19 @@ routine draw_all, 16, 16
         call draw_inside
 @status:
         call draw_rate
-        jmp draw_status
+        call draw_status
+        bra drawn
+.endproc
+
+; End a drawing: the next frame shows it, unless it is part of another.
+;   IN        drawing
+;   OUT       drawing, dirty
+;   CLOBBERS  -
+;   CLOCKS    100
+routine drawn, 16, 16
+        dec drawing
+        inc dirty
+        rts
 .endproc
 
 ; Draw a list of texts.
@@ -179,7 +218,7 @@ routine draw_text, 16, 16
 
 ; Draw a text of letters two places wide and high.
 ;   IN        X: address of letters, then 0; Y: offset in picture; colour; room: letters at most
-;   OUT       picture, dirty; Y: behind the text
+;   OUT       picture; Y: behind the text
 ;   CLOBBERS  A X Y room
 ;   CLOCKS    700 a letter
 routine draw_big, 16, 16
@@ -191,7 +230,7 @@ routine draw_big, 16, 16
         bmi @done
         cmp #'a'
         bcs @small
-        sbc #'A' - 27           ; the carry is clear: A stands behind z
+        sbc #'A' - 27           ; the carry is clear: A comes after z
         bra @tile
 @small: sbc #'a'
 @tile:  jsr tile
@@ -214,7 +253,6 @@ tile:   asl                     ; A: a letter's number, four tiles each
         sta picture + LINE,y
         inc
         sta picture + LINE + COLUMN,y
-        inc dirty
         rts
 .endproc
 
@@ -262,6 +300,7 @@ line:   sta picture,x           ; corner, line, corner; X: to the next line
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room number offset
 ;   CLOCKS    13,400
 routine draw_last_name, 16, 16
+        inc drawing
         lda view
         bne @rate
         lda name_number
@@ -287,13 +326,14 @@ routine draw_last_name, 16, 16
         sta divisor
         call divide
         sta rate
-        jmp draw_rate
+        call draw_rate
+        jmp drawn
 .endproc
 
-; Draw a name of the list.
+; Draw a name of the list. Where it is too long for its place the last letter gives way to a mark.
 ;   IN        number: which
-;   OUT       picture, dirty
-;   CLOBBERS  A X Y mul_a mul_b product colour offset
+;   OUT       picture
+;   CLOBBERS  A X Y mul_a mul_b product colour room offset
 ;   CLOCKS    3,400
 routine draw_one, 16, 16
         lda #WHITE
@@ -302,8 +342,11 @@ routine draw_one, 16, 16
         lda #WIDTH
         sta room
         call draw_text
-        inc dirty
-        rts
+        lda room
+        bpl @whole
+        lda #CUT - ' ' + GREY
+        sta picture - COLUMN,y
+@whole: rts
 
 where:                          ; X: the letters of the name `number`; Y: its place
         lda number
@@ -342,7 +385,8 @@ where:                          ; X: the letters of the name `number`; Y: its pl
 ;   CLOCKS    9,400
 routine draw_name, 16, 16
         lda view
-        bne @done
+        bne @inside
+        inc drawing
         ldx #2 * 28 - 2
 @clear: stz picture + 17 * LINE + 2 * COLUMN,x
         stz picture + 18 * LINE + 2 * COLUMN,x
@@ -360,27 +404,35 @@ routine draw_name, 16, 16
         sta room
         ldy #17 * LINE + 3 * COLUMN
         call draw_big
-@done:  rts
+@done:  jmp drawn
+@inside:
+        rts
 .endproc
 
-; Draw the letter that a name has grown by.
-;   IN        chosen: the letter; position: the one before it
-;   OUT       picture, dirty
-;   CLOBBERS  A Y colour
-;   CLOCKS    600
+; Draw the letter that a name has grown by. If there is no place for it those before it move up.
+;   IN        chosen: the letter; position: the one before it; name_letter: the address behind it
+;   OUT       picture
+;   CLOBBERS  A X Y colour room
+;   CLOCKS    600; 9,000 if letters move
 routine draw_letter, 16, 16
+        lda #BRIGHT
+        sta colour
         lda position
         cmp #WIDTH
-        bcs @done
+        bcs @move
         asl
         asl
         adc #17 * LINE + 3 * COLUMN
         tay
-        lda #BRIGHT
-        sta colour
         lda chosen
         jmp draw_big::tile
-@done:  rts
+@move:  lda name_letter
+        sbc #WIDTH              ; the carry is set
+        tax
+        lda #WIDTH
+        sta room
+        ldy #17 * LINE + 3 * COLUMN
+        jmp draw_big
 .endproc
 
 ; Show the token that was just chosen.
@@ -390,14 +442,16 @@ routine draw_letter, 16, 16
 ;             bar_of offset
 ;   CLOCKS    700; 95,000 inside
 routine draw_token, 16, 16
+        inc drawing
         lda view
         beq @names
-        jmp draw_inside
+        call draw_inside
+        bra @done
 @names: lda chosen
         cmp #BOS
         beq @done
-        jmp draw_letter
-@done:  rts
+        call draw_letter
+@done:  jmp drawn
 .endproc
 
 ; Draw the settings.
@@ -406,6 +460,7 @@ routine draw_token, 16, 16
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count number
 ;   CLOCKS    34,000
 routine draw_status, 16, 16
+        inc drawing
         lda seed                ; four digits, the one being edited bright
         sta number
         ldx #0
@@ -450,11 +505,13 @@ routine draw_status, 16, 16
         sta picture + 22 * LINE + 19 * COLUMN
 
         stz colour
-        ldx #fast
         lda speed
-        beq @fast
-        ldx #slow
-@fast:  ldy #22 * LINE + 27 * COLUMN
+        asl
+        asl
+        adc speed               ; 5 bytes each
+        adc #speeds
+        tax
+        ldy #22 * LINE + 27 * COLUMN
         lda #4
         sta room
         call draw_text
@@ -491,13 +548,18 @@ routine draw_status, 16, 16
         beq @help
         ldx #edit_texts
 @help:  call draw_texts
-        inc dirty
-        rts
+        lda editing
+        bne @done
+        lda view
+        beq @done
+        ldx #inside_help
+        call draw_texts
+@done:  jmp drawn
 .endproc
 
 ; Draw the tokens made each second.
 ;   IN        rate
-;   OUT       picture, dirty
+;   OUT       picture
 ;   CLOBBERS  A X Y dividend divisor
 ;   CLOCKS    7,500
 routine draw_rate, 16, 16
@@ -512,7 +574,6 @@ routine draw_rate, 16, 16
         beq @tens
         jsr digit
 @tens:  stx picture + BOTTOM * LINE + 16 * COLUMN
-        inc dirty
         rts
 
 digit:  sta dividend            ; A: A / 10; X: the tile of the rest
@@ -531,12 +592,10 @@ digit:  sta dividend            ; A: A / 10; X: the tile of the rest
 
 ; Draw what the model attends to, and how likely it finds each token.
 ;   IN        context, position, attention, probs, chosen
-;   OUT       picture, dirty
-;   CLOBBERS  A X Y colour place count height number bar_of offset
-SPACING = 1 + (BLOCK_SIZE <= 8)
-;   CLOCKS    95,000
+;   OUT       picture
+;   CLOBBERS  A X Y colour place height number bar_of
+;   CLOCKS    95,000; turbo: 138,000
 routine draw_inside, 16, 16
-        stz dirty               ; what is half done is not to be shown
         stz number              ; the letters read, then the one chosen
         ldy #4 * LINE + 9 * COLUMN
 @letter:
@@ -586,8 +645,14 @@ routine draw_inside, 16, 16
         asl
         adc bar_of
         tay
-        lda attention,y
-        adc #1024               ; 32768 = 1: two tiles, 16 lines
+        lda attention,y         ; 32768 = 1: 14 lines of two tiles, for a gap below the next head
+        lsr
+        lsr
+        lsr
+        eor #$FFFF
+        sec
+        adc attention,y         ; 7/8 of it; the carry is set
+        adc #1023
         xba
         and #$00FF
         lsr
@@ -620,22 +685,25 @@ routine draw_inside, 16, 16
         bne @common
         lda #RED
         sta colour
-        lda picture + 64,x
-        ora #BRIGHT
+        ldy #BRIGHT
         bra @label
 @common:
         lda #GREEN
         sta colour
-        lda picture + 64,x
+        ldy #GREY
+@label: sty place
+        lda picture + LINE,x    ; its letter
         and #$03FF
-        ora #GREY
-@label: sta picture + 64,x
+        ora place
+        sta picture + LINE,x
         lda number
         asl
         tay
         lda probs,y
+        clc
+        adc #512                ; 32768 = 1: four tiles, 32 lines
         xba
-        and #$00FF              ; 128 = 1: four tiles, 32 lines
+        and #$00FF
         lsr
         lsr
         ldy #4
@@ -648,7 +716,6 @@ routine draw_inside, 16, 16
         lda number
         cmp #VOCAB_SIZE
         bne @prob
-        inc dirty
         rts
 
 letter: cmp #BOS                ; A: a token, X: its colour, Y: its place

@@ -6,20 +6,21 @@
 N_NAMES      = 20
 NAME_SIZE    = BLOCK_SIZE + 2   ; letters, and a 0 at least
 SLOW         = 30               ; frames a token, when it is to be watched
+STEP         = 2                ; the speed at which each token is asked for
 N_TEMPERATURES = 15
 
 ; What the mailbox can ask for.
 ASK_HALT     = 1                ; stop generating, wait
-ASK_RESET    = 2                ; gpt_reset
-ASK_STEP     = 3                ; gpt_step on `argument`, a token
-ASK_LIST     = 4                ; make a list of names from the settings as they stand
+ASK_RESET    = 2                ; begin at position 0
+ASK_STEP     = 3                ; gpt_step on `argument`, a token, at the next position
+ASK_LIST     = 4                ; make a list of names from the current settings
 ASK_CALL     = 5                ; call the routine at `argument`, with registers, and time it
 
         .segment "ZEROPAGE"
 seed:          .res 2
 temperature:   .res 2           ; 0 to 14: 0.1 to 1.5
 prefix_length: .res 2
-speed:         .res 2           ; 0: fast, 1: slow
+speed:         .res 2           ; 0: fast, 1: slow, 2: a token each time that Y is pressed
 view:          .res 2           ; 0: names, 1: inside the model
 watched:       .res 2           ; not 0: a program watches: compute what only the view would show
 name_number:   .res 2
@@ -30,12 +31,15 @@ list_tokens:   .res 2           ; tokens since
 token_frame:   .res 2
 turn:          .res 2           ; 0: go on; 1: begin a new list; 2: wait
 editing:       .res 2           ; 0: no; 1: the prefix; 2 and up: a digit of the seed
-buttons:       .res 2
+pressed:       .res 2           ; buttons taken from the queue, not yet looked at
+opener:        .res 2           ; the button that began the editing
+asked:         .res 2           ; tokens that Y asked for
+next:          .res 2           ; the position of ASK_STEP
 name_letter:   .res 2           ; where the next letter of the name goes
 
         .segment "MAILBOX"
         .export command, argument, registers, beam, tokens_done
-command:       .res 2           ; written by whoever watches; 0 again when it is done
+command:       .res 2           ; written by an observer; 0 again when it is done
 argument:      .res 2
 registers:     .res 8           ; A X Y P, before and after a call
 beam:          .res 12          ; frames, V, H before a call; frames, V, H after it
@@ -48,6 +52,7 @@ context:       .res 2 * BLOCK_SIZE     ; the tokens read
 prefix:        .res 2 * BLOCK_SIZE     ; as tokens
 old_prefix:    .res 2 * BLOCK_SIZE
 old_length:    .res 2
+old_seed:      .res 2
 
         .segment "RING"
         .export ring
@@ -67,6 +72,8 @@ ring:          .res RECORD * N_RECORDS ; token, position, chosen, drawn, tempera
         .segment "RODATA"
         .export temperatures
 temperatures:  .incbin "temperatures.bin"
+digits:        .word $F000, $0F00, $00F0, $000F ; of the seed ...
+units:         .word $1000, $0100, $0010, $0001 ; ... and what turns each by one
 
         .segment "CODE"
 
@@ -79,6 +86,7 @@ routine play, 16, 16
         sta temperature
 new_list:
         stz turn
+        stz asked
         lda seed
         call seed_random
         stz name_number
@@ -137,11 +145,12 @@ new_token:
         lda chosen
         cmp #BOS
         beq @name_done
+        ldx position
+        inx
+        cpx #BLOCK_SIZE
+        beq @name_done          ; token and position stay those of the last step: SELECT repeats it
         sta token
-        inc position
-        lda position
-        cmp #BLOCK_SIZE
-        beq @name_done
+        stx position
         jmp new_token
 @name_done:
         inc name_number
@@ -235,9 +244,9 @@ routine record, 16, 16
 .endproc
 
 ; Look after pad and mailbox until it is time for the next token.
-;   IN        speed, token_frame
-;   OUT       turn; token_frame: now
-;   CLOBBERS  A X Y
+;   IN        speed, asked, token_frame
+;   OUT       turn; token_frame: now; list_frame: later by the time that Y was waited for
+;   CLOBBERS  A X Y asked
 ;   CLOCKS    what is to be waited for
 routine pace, 16, 16
 @wait:  call poll
@@ -245,6 +254,8 @@ routine pace, 16, 16
         bne @done
         lda speed
         beq @done
+        cmp #STEP
+        beq @step
         lda frames
         sec
         sbc token_frame
@@ -253,59 +264,131 @@ routine pace, 16, 16
 @done:  lda frames
         sta token_frame
         rts
+
+@step:  lda frames
+        sec
+        sbc list_frame
+        pha                     ; the list's time so far: waiting for Y is none of it
+@rest:  lda asked
+        beq @poll
+        dec asked
+        bra @on
+@poll:  call poll
+        lda turn
+        bne @on
+        lda speed
+        cmp #STEP
+        beq @rest
+@on:    lda frames
+        sec
+        sbc 1,s
+        sta list_frame
+        pla
+        bra @done
 .endproc
 
-; Take the buttons pressed since the last time.
-;   IN        pad_pressed
-;   OUT       A, buttons
-;   CLOBBERS  A pad_pressed
-;   CLOCKS    50
-routine take_buttons, 16, 16
-        lda pad_pressed
-        sta buttons
-        trb pad_pressed         ; one instruction: an interrupt's new button is not lost
-        rts
+; Take the next press.
+;   IN        pad_queue, pad_put, pad_taken, pressed
+;   OUT       A: one button, as in JOY1, or 0, and the zero flag with it
+;   CLOBBERS  A X pad_taken pressed
+;   CLOCKS    220; 140 if there is none
+routine take_press, 16, 16
+        lda pressed             ; of buttons that went down together, one after another
+        bne @one
+        ldx pad_taken
+        cpx pad_put
+        beq @none
+        lda pad_queue,x
+        sta pressed
+        inx
+        inx
+        cpx #PAD_QUEUE
+        bne @room
+        ldx #0
+@room:  stx pad_taken
+        lda pressed
+@one:   dec
+        eor pressed
+        and pressed             ; the lowest bit that is set
+        trb pressed
+@none:  rts
 .endproc
 
 ; Do what pad and mailbox ask for.
-;   IN        command, pad_pressed
+;   IN        command, pad_queue
 ;   OUT       turn: not 0 if the list is to begin again, or to stop
 ;   CLOBBERS  anything
-;   CLOCKS    100; more if there is something to do
+;   CLOCKS    250; more if there is something to do
 routine poll, 16, 16
         lda command
-        beq @pad
+        beq @next
         jmp answer
-@pad:   call take_buttons
-        bne @pressed
-        rts
-@pressed:
-        bit #PAD_START
-        beq @no_start
-        lda frames              ; a seed that nobody chose: the moment of pressing
+@next:  call take_press
+        beq @done
+        call obey
+        bra @next
+@done:  rts
+.endproc
+
+; Do what a button says.
+;   IN        A: the button
+;   OUT       turn: 1 if the list is to begin again
+;   CLOBBERS  anything
+;   CLOCKS    180,000 at most, but for SELECT, which computes a token, and for what a player takes
+routine obey, 16, 16
+        cmp #PAD_START
+        beq @start
+        cmp #PAD_UP
+        beq @up
+        cmp #PAD_DOWN
+        beq @down
+        cmp #PAD_SELECT
+        beq @select
+        cmp #PAD_Y
+        beq @step
+        cmp #PAD_L
+        beq @slow
+        cmp #PAD_R
+        beq @fast
+        bit #PAD_A | PAD_X
+        beq @done
+        jmp edit
+
+@start: lda frames              ; a seed that nobody chose: the moment of pressing
         eor prng_y
         sta seed
         bra @again
-@no_start:
-        bit #PAD_UP
-        beq @no_up
-        lda temperature
+@up:    lda temperature
         cmp #N_TEMPERATURES - 1
         bcs @done
         inc temperature
         bra @again
-@no_up: bit #PAD_DOWN
-        beq @no_down
-        lda temperature
+@down:  lda temperature
         beq @done
         dec temperature
-        bra @again
-@no_down:
-        bit #PAD_SELECT
-        beq @no_select
+@again: lda #1
+        sta turn
+@done:  rts
+
+@step:  lda #STEP
+        cmp speed
+        bne @speed
+        inc asked
+        rts
+@slow:  lda #1
+        bra @speed
+@fast:  lda #0
+@speed: sta speed
+        stz asked
+        jmp draw_status
+
+@select:
         lda view
         eor #1
         sta view
+        ldx turn
+        bne @done               ; the new list will draw it
+        tax
         beq @draw
         lda chosen              ; compute the last token again: this time all of it is to be seen
         pha
@@ -318,199 +401,165 @@ routine poll, 16, 16
         pla
         sta chosen
 @draw:  jmp draw_all
-@no_select:
-        bit #PAD_L
-        beq @no_l
-        lda #1
-        sta speed
-        jmp draw_status
-@no_l:  bit #PAD_R
-        beq @no_r
-        stz speed
-        jmp draw_status
-@no_r:  bit #PAD_A | PAD_X
-        beq @done
-        tax
+.endproc
+
+; Let the pad change the prefix or the seed until it is taken, or given back with B.
+;   IN        A: the button that began it, which also ends it: PAD_A for the prefix, PAD_X for the seed
+;   OUT       prefix, prefix_length; seed; turn: 1 if names are to be made of them; list_frame: later by
+;             the time that it took
+;   CLOBBERS  anything
+;   CLOCKS    as many as its player takes
+routine edit, 16, 16
+        sta opener
+        ldx #1                  ; the prefix
+        cmp #PAD_A
+        beq @begin
+        inx                     ; the first digit
+@begin: stx editing
         lda frames
         sec
         sbc list_frame
         pha                     ; the list's time so far: typing is none of it
-        txa
-        bit #PAD_A
-        beq @seed
-        call edit_prefix
-        bra @typed
-@seed:  call edit_seed
-@typed: lda frames
-        sec
-        sbc 1,s
-        sta list_frame
-        pla
-        rts
-@again: lda #1
-        sta turn
-@done:  rts
-.endproc
-
-; Let the pad turn the letters of the prefix.
-;   OUT       prefix, prefix_length; turn: 1 if it is to be completed
-;   CLOBBERS  anything
-;   CLOCKS    as many as its player takes
-routine edit_prefix, 16, 16
+        lda seed
+        sta old_seed
+        lda prefix_length
+        sta old_length
         ldx #2 * BLOCK_SIZE - 2
 @keep:  lda prefix,x
         sta old_prefix,x
         dex
         dex
         bpl @keep
-        lda prefix_length
-        sta old_length
-        lda #1
-        sta editing
+
 @draw:  call draw_status
-@next:  wai
-        call take_buttons
-        beq @next
-        bit #PAD_B
-        beq @no_b
+@next:  call take_press
+        bne @pressed
+        wai
+        bra @next
+@pressed:
+        cmp #PAD_B
+        beq @back
+        cmp #PAD_START
+        beq @take
+        cmp opener
+        beq @take
+        ldx editing
+        dex
+        bne @seed
+        call turn_prefix
+        bra @draw
+@seed:  call turn_seed
+        bra @draw
+
+@back:  lda old_seed
+        sta seed
+        lda old_length
+        sta prefix_length
         ldx #2 * BLOCK_SIZE - 2
-@back:  lda old_prefix,x
+@keep_not:
+        lda old_prefix,x
         sta prefix,x
         dex
         dex
-        bpl @back
-        lda old_length
-        sta prefix_length
+        bpl @keep_not
         bra @done
-@no_b:  bit #PAD_START | PAD_A
-        beq @turn
-        lda #1
+@take:  lda #1
         sta turn
 @done:  stz editing
+        lda frames
+        sec
+        sbc 1,s
+        sta list_frame
+        pla
         jmp draw_status
-@turn:  bit #PAD_LEFT
-        beq @no_left
-        lda prefix_length
-        beq @next
-        dec prefix_length
-        bra @draw
-@no_left:
-        ldx prefix_length       ; the first letter: any direction begins it
-        beq @append
-        bit #PAD_RIGHT
-        beq @no_right
-        cpx #BLOCK_SIZE - 1     ; one token at least is the model's
-        bcs @next
-@append:
-        txa
-        inc prefix_length
-        asl
-        tax
-        stz prefix,x
-        bra @draw
-@no_right:
+.endproc
+
+; Turn, add or take a letter of the prefix.
+;   IN        A: a button
+;   OUT       prefix, prefix_length
+;   CLOBBERS  A X Y
+;   CLOCKS    300
+routine turn_prefix, 16, 16
+        ldx prefix_length
+        cmp #PAD_LEFT
+        beq @left
+        bit #PAD_RIGHT | PAD_UP | PAD_DOWN
+        beq @done
+        cpx #0
+        beq @append             ; the first letter: any direction begins it
+        cmp #PAD_RIGHT
+        beq @right
+        tay
         dex
-        sta buttons
         txa
         asl
         tax
-        lda buttons
-        bit #PAD_UP
-        beq @no_up
         lda prefix,x
-        inc
-        cmp #BOS
-        bcc @set
-        lda #0
-@set:   sta prefix,x
-        bra @draw
-@no_up: bit #PAD_DOWN
-        beq @next
-        lda prefix,x
+        cpy #PAD_UP
+        beq @up
         dec
         bpl @set
         lda #BOS - 1
         bra @set
+@up:    inc
+        cmp #BOS
+        bcc @set
+        lda #0
+@set:   sta prefix,x
+@done:  rts
+
+@left:  cpx #0
+        beq @done
+        dec prefix_length
+        rts
+@right: cpx #BLOCK_SIZE - 1     ; one token at least is the model's
+        bcs @done
+@append:
+        inc prefix_length
+        txa
+        asl
+        tax
+        stz prefix,x
+        rts
 .endproc
 
-; Let the pad turn the digits of the seed.
-;   OUT       seed; turn: 1 if its names are to be made
-;   CLOBBERS  anything
-;   CLOCKS    as many as its player takes
-routine edit_seed, 16, 16
-        lda seed
-        pha
-        lda #2                  ; the first digit
-        sta editing
-@draw:  call draw_status
-@next:  wai
-        call take_buttons
-        beq @next
-        bit #PAD_B
-        beq @no_b
-        pla
-        sta seed
-        bra @done
-@no_b:  bit #PAD_START | PAD_X
-        beq @turn
-        pla
-        lda #1
-        sta turn
-@done:  stz editing
-        jmp draw_status
-@turn:  bit #PAD_LEFT
-        beq @no_left
+; Turn a digit of the seed, or go to the next.
+;   IN        A: a button; editing: 2 to 5
+;   OUT       seed, editing
+;   CLOBBERS  A X Y
+;   CLOCKS    400
+routine turn_seed, 16, 16
+        tay
         lda editing
-        cmp #2
-        beq @next
-        dec editing
-        bra @draw
-@no_left:
-        bit #PAD_RIGHT
-        beq @no_right
-        lda editing
-        cmp #5
-        beq @next
-        inc editing
-        bra @draw
-@no_right:
-        bit #PAD_UP
-        beq @no_up
-        lda #1
-        bra @rotate
-@no_up: bit #PAD_DOWN
-        beq @next
-        lda #15
-@rotate:
-        sta buttons             ; added to the digit alone: bring it to the lowest place and back
-        ldx #1
-@to:    jsr left_4
-        inx
-        cpx editing
-        bne @to
-        lda seed
-        pha
-        and #$FFF0
-        sta seed
-        pla
-        clc
-        adc buttons
-        and #$000F
-        tsb seed
-        ldx editing
-@from:  cpx #5
-        beq @draw
-        jsr left_4
-        inx
-        bra @from
-
-left_4: ldy #4                  ; turn the seed left by a digit
-@bit:   lda seed
+        cpy #PAD_LEFT
+        beq @left
+        cpy #PAD_RIGHT
+        beq @right
         asl
-        adc #0                  ; what leaves comes back below
+        tax
+        lda seed
+        cpy #PAD_UP
+        beq @up
+        cpy #PAD_DOWN
+        bne @done
+        sec
+        sbc units - 2 * 2,x
+        bra @set
+@up:    clc
+        adc units - 2 * 2,x
+@set:   eor seed                ; of what changed, keep the digit: no other is carried into
+        and digits - 2 * 2,x
+        eor seed
         sta seed
-        dey
-        bne @bit
+@done:  rts
+
+@left:  cmp #2
+        beq @done
+        dec editing
+        rts
+@right: cmp #5
+        beq @done
+        inc editing
         rts
 .endproc
 
@@ -524,17 +573,21 @@ routine answer, 16, 16
         stx turn
         cmp #ASK_RESET
         bne @no_reset
-        call gpt_reset
+        stz next
         bra @done
 @no_reset:
         cmp #ASK_STEP
         bne @no_step
+        lda next
+        cmp #BLOCK_SIZE
+        bcs @done               ; the block is full
+        sta position
+        inc next
         lda argument
         sta token
         call gpt_step
         call choose
         call record
-        inc position
         bra @done
 @no_step:
         cmp #ASK_LIST

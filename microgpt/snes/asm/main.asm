@@ -1,18 +1,21 @@
 ; Power on, the frame interrupt, and the cartridge's header.
 
         .include "snes.inc"
-        .export picture
+        .export picture, pad_queue
 
         .segment "ZEROPAGE"
 frames:        .res 2           ; counts up 60 times a second (PAL: 50)
-pad_pressed:   .res 2           ; buttons that went down and were not yet taken; as in JOY1
+pad_put:       .res 2           ; where in pad_queue the next press goes ...
+pad_taken:     .res 2           ; ... and where the first lies that was not yet taken
 pad_held:      .res 2
 pad_repeat:    .res 2           ; frames until a held D-pad counts as pressed again
 quiet:         .res 2           ; not 0: the interrupt only counts, for measurements
+drawing:       .res 2           ; how many routines are at work on the picture: 0, or it is half done
 dirty:         .res 2           ; not 0: the picture changed and is to be shown
 
         .segment "BSS"
 picture:       .res 2 * 32 * 28 ; what layer 1 shows: tile and colours of each place
+pad_queue:     .res PAD_QUEUE   ; the presses, in their order: buttons that went down together, as in JOY1
 
         .segment "RODATA"
 tiles:         .incbin "tiles.bin"
@@ -147,6 +150,8 @@ interrupt:
         a16
         ldx quiet
         bne @done
+        ldx drawing
+        bne @no_picture
         ldx dirty
         beq @no_picture
         ldx #MAP_ADDRESS
@@ -179,18 +184,27 @@ interrupt:
         eor pad_held
         stx pad_held
         beq @same
+        ldy #24
+        sty pad_repeat
         and pad_held            ; newly down
-        tsb pad_pressed
-        lda #24
-        sta pad_repeat
-        bra @done
+        bra @put
 @same:  dec pad_repeat
         bne @done
         lda #4
         sta pad_repeat
         txa
         and #PAD_UP | PAD_DOWN | PAD_LEFT | PAD_RIGHT
-        tsb pad_pressed
+@put:   beq @done
+        ldx pad_put
+        sta pad_queue,x
+        inx
+        inx
+        cpx #PAD_QUEUE
+        bne @room
+        ldx #0
+@room:  cpx pad_taken
+        beq @done               ; full: the press is not kept
+        stx pad_put
 @done:  plb
         pld
         ply

@@ -30,18 +30,17 @@ function python() {
   return made;
 }
 
-/** @returns {import("../app.mjs").Host} */
-export function connect() {
+/** A line at the foot of the page that says what is waited for, until it is there. */
+function waitingLine() {
   const foot = document.createElement("p");
   foot.className = "waiting";
   foot.setAttribute("role", "status");
   document.body.append(foot);
-  /** @type {string[]} what is waited for */
+  /** @type {string[]} */
   const lines = [];
 
-  /** Say in a line what is waited for, until it is there.
-   * @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
-  function said(line, coming) {
+  /** @template T @param {string} line @param {Promise<T>} coming @returns {Promise<T>} */
+  return function said(line, coming) {
     const show = () => (foot.textContent = lines[0] ?? "");
     lines.push(line);
     show();
@@ -49,8 +48,12 @@ export function connect() {
       lines.splice(lines.indexOf(line), 1);
       show();
     });
-  }
+  };
+}
 
+/** @returns {import("../app.mjs").Host} */
+export function connect() {
+  const said = waitingLine();
   const answers = python();
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
   const waiting = new Map();
@@ -67,6 +70,10 @@ export function connect() {
     answers.ready,
   );
 
+  /** @type {Map<string, string>} models that runs have trained, as JSON */
+  const models = new Map();
+  let trained = "";
+
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
   ready.then(() => (spare ??= python()));
@@ -75,6 +82,11 @@ export function connect() {
   let begun = 0;
 
   return {
+    trained,
+    use(name) {
+      trained = name;
+      answers.worker.postMessage({ use: models.get(name) });
+    },
     async ask(name, question) {
       await ready;
       const id = ++asked;
@@ -89,6 +101,14 @@ export function connect() {
     async run(kind, question, heard, signal) {
       const mine = spare ?? python(),
         run = String(++begun);
+      /** @param {any} event */
+      const hear = ({ held, ...event }) => {
+        if (held) {
+          event.model = `${run}-${event.model}`;
+          models.set(event.model, held);
+        }
+        heard(event);
+      };
       spare = null;
       runs.set(run, mine);
       let timer = 0;
@@ -104,11 +124,12 @@ export function connect() {
           return;
         }
         heard({ run });
+        mine.worker.postMessage({ use: models.get(trained) });
         mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
         const over = new Promise((resolve) => {
           mine.heard = (message) => {
             spare ??= python();
-            if (message.event) heard(JSON.parse(message.event));
+            if (message.event) hear(JSON.parse(message.event));
             if (message.over) resolve(null);
           };
           if (kind === "edit") {

@@ -38,6 +38,8 @@ addEventListener("message", async ({ data }) => {
   try {
     if (data.id) {
       postMessage({ id: data.id, told: lab.answer(data.name, data.question) });
+    } else if ("use" in data) {
+      lab.use(data.use);
     } else if (data.run) {
       await lab.run(data.run, (/** @type {string} */ event) => postMessage({ event }));
       postMessage({ over: true });

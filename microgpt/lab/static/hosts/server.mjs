@@ -10,11 +10,19 @@ export function connect() {
   }
   const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
 
+  let trained = sessionStorage.getItem("trained") ?? "";
+
   /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
   async function post(path, body, signal) {
+    const of = trained ? `?model=${trained}` : "";
     let answer;
     try {
-      answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+      answer = await fetch(path + of, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+        signal,
+      });
     } catch (error) {
       if (signal?.aborted) throw error;
       throw new Error("The lab has been closed. Start it again with: microgpt lab");
@@ -24,6 +32,11 @@ export function connect() {
   }
 
   return {
+    trained,
+    use(name) {
+      trained = name;
+      sessionStorage.setItem("trained", name);
+    },
     ask: async (name, question) => (await post(`api/ask/${name}`, question)).json(),
     command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
     async run(kind, question, heard, signal) {

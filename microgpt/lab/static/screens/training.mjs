@@ -79,6 +79,18 @@ function render({ model, el, params }) {
       paint();
     },
   });
+  const play = h(
+    "button",
+    {
+      type: "button",
+      disabled: true,
+      onclick: async () => {
+        await model.use(play.dataset.model);
+        location.hash = "play";
+      },
+    },
+    "Play with this model",
+  );
   const chart = svg("svg", { class: "losses", viewBox: `0 0 ${WIDE} ${TALL}`, role: "img" });
   const headline = h("p", { class: "headline", role: "status" });
   const names = h("ul", { class: "six" });
@@ -147,7 +159,7 @@ function render({ model, el, params }) {
         "Guess, measure the error, move every number a little against it. And again.",
       ),
     ),
-    h("div", { class: "transport" }, start, step, reset, speedDial.element),
+    h("div", { class: "transport" }, start, step, reset, speedDial.element, play),
     h(
       "div",
       { class: "choices", role: "group", "aria-label": "The run; a change begins it anew" },
@@ -197,6 +209,7 @@ function render({ model, el, params }) {
     past = { losses: [], smooth: [], val: [], looks: [] };
     about = null;
     shown = -1;
+    delete play.dataset.model;
     done = false;
     paused = false;
     buttons();
@@ -235,6 +248,8 @@ function render({ model, el, params }) {
     if (event.error) throw new Error(event.error);
     if (event.run) run = event.run;
     if (event.steps) about = event;
+    if (event.losses) delete play.dataset.model; // it has learned since
+    if (event.model) play.dataset.model = event.model;
     for (const loss of event.losses ?? []) {
       past.losses.push(loss);
       const n = past.losses.length,
@@ -277,6 +292,7 @@ function render({ model, el, params }) {
   function buttons() {
     start.textContent = !run || done ? "Train" : paused ? "Go on" : "Pause";
     reset.disabled = !run && !past.losses.length;
+    play.disabled = !play.dataset.model || !(done || paused);
   }
 
   function draw() {
