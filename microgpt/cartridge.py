@@ -124,6 +124,17 @@ def start(name: str) -> Run[Pretraining]:
     )
 
 
+def check(name: str, title: str | None = None) -> None:
+    """Check that a cartridge can be built, before the work begins that a model takes.
+
+    Raises:
+        OSError: the assembler is not there.
+        ValueError: there is no such cartridge, or the title does not fit.
+    """
+    rom.check_title(rom.spec(name), title)
+    rom.check_tools()
+
+
 def build(name: str, checkpoint: Checkpoint, title: str | None = None) -> Built:
     """Build the cartridge of a model, with a title in its header.
 
@@ -215,7 +226,7 @@ def play(
     """
     with Console(data, core) as console:
         name, limit = "", frames if frames is not None else 6000
-        for frame in range(STARTUP, limit + 1):
+        for frame in range(STARTUP, limit):
             console.hold(*(p.button for p in presses if p.frame <= frame < p.frame + 12))
             console.run()
             while console.unread:

@@ -45,6 +45,19 @@ def target(path: PathLike, inputs: Iterable[PathLike] = ()) -> Path:
     return place
 
 
+def unused(path: PathLike) -> Path:
+    """Return the path if nothing is there, else one like it with a number, where nothing is.
+
+    >>> unused("no such file.txt").name
+    'no such file.txt'
+    """
+    free, number = Path(path), 1
+    while os.path.lexists(free):
+        number += 1
+        free = Path(path).with_stem(f"{Path(path).stem}-{number}")
+    return free
+
+
 def write(path: PathLike, data: bytes | str) -> None:
     """Write a file atomically: a reader finds the old content or the new, never a part.
 

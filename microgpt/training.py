@@ -364,6 +364,8 @@ def train(
     """
     if isinstance(start, str | os.PathLike):
         start = Model.load(start)
+    if not isinstance(start, Model | None):
+        raise TypeError(f"start is {start!r}; it must be a Model or the path of one")
     begun = start.checkpoint if start else None
     sizes = {"n_layer": n_layer, "n_embd": n_embd, "n_head": n_head, "block_size": block_size}
     run = Run(
@@ -387,4 +389,6 @@ def _documents(
         return Pretraining.of(start).dataset if start else dataset.default()
     if isinstance(data, str | os.PathLike):
         return dataset.load(os.fspath(data))
+    if not isinstance(data, Sequence):
+        raise TypeError(f"data is {data!r}; it must be a name, a path or a list of strings")
     return dataset.of(data)

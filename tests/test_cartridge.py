@@ -1,6 +1,8 @@
 """The pipeline: what it makes of a model, what it says, what it refuses, and playing the result."""
 
 import random
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from microgpt.feed import Pretraining
 from microgpt.integers.base import generate
 from microgpt.integers.turbo import calibrate
 from microgpt.snes import rom, tables
+from microgpt.snes.emulator import Emulator, png
+from microgpt.training import Progress, Run
 from tests.conftest import LETTERS
 from tests.test_snes import missing
 
@@ -121,7 +125,7 @@ def test_a_title_of_ones_own_is_in_the_header(model: Checkpoint) -> None:
 @pytest.mark.parametrize("title", ["", "22 characters, one mor", "Zoë", "a\tb", "a\n"])
 def test_titles_that_the_header_cannot_hold_are_refused(title: str) -> None:
     with pytest.raises(ValueError, match="it must be 1 to 21 printable ASCII characters"):
-        rom.check_title(title)
+        cartridge.check("classic", title)
 
 
 @built
@@ -142,6 +146,100 @@ def test_the_commands_make_and_play_it(
             names.append(name)
     assert capsys.readouterr().out.split("\n") == [*names, ""]
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+@built
+def test_a_screenshot_is_of_a_console_that_nobody_watches(
+    model: Checkpoint, tmp_path: Path
+) -> None:
+    """The same frame as of an emulator that runs the file and touches nothing."""
+    data = rom.build("classic", SIZES, model.state)[0].data
+    list(cartridge.play(data, frames=400, screenshot=tmp_path / "played.png"))
+    with Emulator(data) as emulator:
+        emulator.run(400)
+        assert (tmp_path / "played.png").read_bytes() == png(emulator.screenshot())
+
+
+@built
+def test_a_model_that_is_trained_first_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cartridge.RECIPES, "classic", cartridge.Recipe(steps=3, batch=2, lr=0.01))
+    sfc, before = tmp_path / "my.sfc", tmp_path / "my.safetensors"
+    before.write_bytes(b"a model of somebody's")
+    assert run("rom", "-o", sfc) == 0
+    assert before.read_bytes() == b"a model of somebody's"
+    kept = Checkpoint.load(tmp_path / "my-2.safetensors")
+    assert f"{tmp_path / 'my-2.safetensors'}: the model that was trained" in capsys.readouterr().out
+    assert sfc.read_bytes() == cartridge.build("classic", kept).rom.data
+    assert {path.name for path in tmp_path.iterdir()} == {before.name, sfc.name, "my-2.safetensors"}
+
+
+@built
+def test_a_run_that_is_stopped_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the third progress: no cartridge, but the model so far, and what to do with it."""
+    monkeypatch.setitem(cartridge.RECIPES, "classic", cartridge.Recipe(90_000, batch=1, lr=0.01))
+    advance = Run.advance
+
+    def interrupted(self: Run[Any]) -> Iterator[Progress]:
+        for number, progress in enumerate(advance(self)):
+            if number == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield progress
+
+    monkeypatch.setattr(Run, "advance", interrupted)
+    sfc, kept = tmp_path / "my.sfc", tmp_path / "my.safetensors"
+    assert run("rom", "-o", sfc) == 130
+    assert f"microgpt rom {kept} --cartridge classic" in capsys.readouterr().err
+    assert Checkpoint.load(kept).config == SIZES
+    assert [*tmp_path.iterdir()] == [kept]
+
+
+@built
+def test_a_cartridge_is_checked_by_the_command(
+    model: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other, sfc = (tmp_path / name for name in ("own.st", "other.st", "m.sfc"))
+    model.save(own)
+    state = {name: array[::-1].copy() for name, array in model.state.items()}
+    replace(model, state=state).save(other)
+    sfc.write_bytes(cartridge.build("classic", model).rom.data)
+    for saved, code, line in ((own, 0, "the same: "), (other, 1, "DIFFERENT: name 1, token 1: ")):
+        assert run("play", sfc, "--check", saved) == code
+        said = capsys.readouterr().out
+        assert said.startswith(line)
+        assert said.count("\n") == 1
+    assert run("play", sfc, "--check", own, "--frames", 9) == 2
+    assert "--check goes with --core alone" in capsys.readouterr().err
+
+
+@built
+def test_what_cannot_be_written_is_refused_before_the_work(
+    model: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No model is trained for it, no cartridge built or run; and no input is overwritten."""
+    saved, sfc = tmp_path / "m.safetensors", tmp_path / "m.sfc"
+    model.save(saved)
+    sfc.write_bytes(cartridge.build("classic", model).rom.data)
+    before = {path: path.read_bytes() for path in (saved, sfc)}
+    for arguments, message in [
+        (("rom", saved, "-o", saved), "m.safetensors is already used"),
+        (("rom", "-o", tmp_path), "it is a directory"),
+        (("rom", "-o", tmp_path / "none" / "m.sfc"), "its folder is missing"),
+        (("rom", "-o", tmp_path / "new.safetensors"), "new.safetensors is already used"),
+        (("rom", "--title", "x" * 22, "-o", tmp_path / "t.sfc"), "1 to 21 printable ASCII"),
+        (("rom", "--cartridge", "nitro", "-o", tmp_path / "t.sfc"), "there is no cartridge"),
+        (("play", sfc, "--screenshot", sfc), "m.sfc is already used"),
+        (("play", sfc, "--screenshot", tmp_path), "it is a directory"),
+    ]:
+        assert run(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert message in said.err
+        assert said.err.count("\n") == 1
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @built

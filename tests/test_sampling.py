@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from microgpt import engines, gpt
 from microgpt.arrays import State
 from microgpt.config import GPTConfig
-from microgpt.sampling import Sampling, Stream, choose, probabilities, sample, sample_many
+from microgpt.sampling import (
+    Sampling,
+    Stream,
+    choose,
+    draw,
+    probabilities,
+    sample,
+    sample_many,
+)
 
 logit_lists = st.lists(st.floats(-30, 30), min_size=1, max_size=30)
 
@@ -74,6 +82,20 @@ def test_prefixes(state: State) -> None:
         assert len(document) <= 16
     with pytest.raises(ValueError, match="17 tokens"):
         sample(engine, random.Random(1), Sampling(), [3] * 17)
+
+
+@pytest.mark.parametrize("prefix", [[], [3], [3] * 15, [3] * 16])
+def test_what_is_drawn_comes_with_its_probabilities(state: State, prefix: list[int]) -> None:
+    engine = engines.create("scalar", GPTConfig(), state)
+    sampling = Sampling(1.5, top_k=20)
+    drawn = [*draw(engine, random.Random(2), sampling, prefix)]
+    document = [*prefix, *(token for token, _ in drawn)]
+    ends = document[-1:] == [26]
+    assert sample(engine, random.Random(2), sampling, prefix) == document[: -1 if ends else None]
+    assert ends or len(document) == 16
+    for i, (_, probs) in enumerate(drawn, len(prefix)):
+        logits = engine.inspect([26, *document[:i]])["logits"][-1].tolist()
+        assert probs == pytest.approx(probabilities(logits, sampling))
 
 
 def test_many_names_are_one_each_from_its_stream(state: State) -> None:

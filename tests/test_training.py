@@ -128,7 +128,7 @@ def test_a_feed_may_sample_from_the_model_that_it_teaches(tmp_path: Path) -> Non
 def test_a_resumed_run_is_one_never_interrupted(
     tmp_path: Path, stop: int, batch: int, val: float, quantized: bool
 ) -> None:
-    data = dataset.load("world")
+    data = dataset.of(dataset.load("world").documents[:200])
     quantization = partial(QuantizationAware, rounding=halves, start=5) if quantized else None
 
     def begin() -> Run[Pretraining]:
@@ -140,14 +140,15 @@ def test_a_resumed_run_is_one_never_interrupted(
             break
     run.checkpoint().save(tmp_path / "run")
     saved = Checkpoint.load(tmp_path / "run")
-    resumed = finish(Run.resume(saved, quantization=quantization))
+    resumed = finish(Run.resume(saved, Pretraining.of(saved, data), quantization=quantization))
     assert run.losses + resumed.losses == whole.losses
     assert resumed.model().sample(3) == whole.model().sample(3)
     assert same(resumed.checkpoint(), whole.checkpoint())
 
 
 def test_validation_happens_ten_times_and_at_the_end() -> None:
-    run = tiny(Pretraining(dataset.load("world"), val=0.1), steps=25)
+    few = dataset.of(dataset.load("world").documents[:200])
+    run = tiny(Pretraining(few, val=0.1), steps=25)
     looks = [(p.step, p.val_loss, p.is_best) for p in run.advance() if p.val_loss is not None]
     assert [step for step, _, _ in looks] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
     assert len(looks) <= VALIDATIONS
@@ -280,6 +281,10 @@ def test_a_list_of_documents_is_a_dataset() -> None:
     assert run.feed.tokenizer.vocabulary == "aemv"
     with pytest.raises(TypeError, match="document 1 is 5"):
         microgpt.train(["emma", 5], steps=3)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="data is 5; it must be"):
+        microgpt.train(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="start is 5; it must be"):
+        microgpt.train(start=5)  # type: ignore[arg-type]
 
 
 def test_the_dtype_and_the_options_of_a_run_are_its_models() -> None:

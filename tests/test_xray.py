@@ -708,6 +708,33 @@ def test_zoom_shows_the_whole_graph_thirty_values_at_a_time(emma: Trace) -> None
     assert sum(p["surprise"]["data"] for p in whole["positions"]) / 5 == pytest.approx(emma.loss)
 
 
+def test_zoom_says_why_no_gradient_reaches_a_value(emma: Trace) -> None:
+    assert emma.graph
+    without = [n for n in range(emma.first, len(emma.data)) if n not in emma.graph.turns]
+    reasons = {n: zoom.value(emma, n).get("silent") for n in without}
+    hidden = [n for p in locate(emma) for runs in p["hidden"] for n in unrun(runs)]
+    dead = sum(emma.data[n] == 0 for n in hidden)
+    before = [n for n in reasons if reasons[n] == "relu" and emma.name(n).startswith("h[")]
+    assert len(before) == dead > 0
+    assert all(emma.data[n] <= 0 for n in before)
+    probs = [n for p in locate(emma) for n in unrun(p["probs"])]
+    unused = [n for n in reasons if reasons[n] == "unused"]
+    assert set(unused) < set(probs)  # those of wrong answers
+    assert len(unused) == len(probs) - len(locate(emma))
+    assert not [n for n in emma.graph.turns if "silent" in zoom.value(emma, n)]
+
+
+def test_zoom_finds_the_first_step_on_each_statement(emma: Trace) -> None:
+    assert emma.graph
+    steps = zoom.document(emma)["statements"]
+    assert steps == sorted(set(steps))
+    nodes = [emma.graph.steps[step].node for step in steps]
+    code = [emma.code(zoom.around(emma, node)["line"]) for node in nodes if node is not None]
+    assert code[0].startswith("return add(surprises)")
+    appended = [row for row in code if row.startswith("surprises.append")]
+    assert len(appended) == len(locate(emma))
+
+
 def test_zoom_goes_from_operation_to_value(emma: Trace) -> None:
     place = zoom.document(emma)["positions"][2]
     operations = zoom.operations(emma, place["call"])["operations"]

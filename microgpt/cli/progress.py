@@ -49,7 +49,7 @@ def advance(
             show(progress, (progress.step - first) / (time.monotonic() - began))
             if interrupted():
                 break
-    return run.step == run.settings.steps
+    return run.finished
 
 
 @contextmanager

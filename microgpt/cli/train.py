@@ -112,7 +112,7 @@ def train(context: click.Context, /, **given: Any) -> int:
             run.checkpoint().model().save(out)
         _report(run, given["quiet"])
         return 0
-    path = out or _unused("interrupted.safetensors")
+    path = out or str(files.unused("interrupted.safetensors"))
     run.checkpoint().save(path)
     note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
     words = ["microgpt", "train", "--resume", path]
@@ -217,15 +217,6 @@ def _introduce(run: Run[Pretraining], start: str | None) -> None:
         if not (start and name in SIZES) and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", str(value)]
     say(f"repeat with: {shlex.join(words)}", flush=True)
-
-
-def _unused(path: str) -> str:
-    """Return the path, or if there is such a file, one like it with a number that is free."""
-    free, number = Path(path), 1
-    while free.exists():
-        number += 1
-        free = Path(path).with_stem(f"{Path(path).stem}-{number}")
-    return str(free)
 
 
 def _report(run: Run[Pretraining], quiet: bool) -> None:

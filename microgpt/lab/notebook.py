@@ -14,7 +14,8 @@ from microgpt.lab.answers import look_at, order, pack
 from microgpt.xray import Trace
 
 STATIC = Path(str(files("microgpt.lab") / "static"))
-IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]*)";\n', flags=re.M)
+IMPORT = re.compile(r'^import (\{[^}]*\}) from "([^"]*)";$', flags=re.M)
+EXPORT = re.compile(r"^export (?:async )?(?:function|class|const) (\w+)", flags=re.M)
 Screen = Literal["forward", "backward"]
 
 # What a screen is given in place of the page's model: values of its own, and questions as messages.
@@ -48,27 +49,33 @@ export default {
     box.className = `view ${model.get("screen")}`;
     box.tabIndex = 0;
     el.append(box);
-    return render({ model: connect(model), el: box, params: {} });
+    return view.render({ model: connect(model), el: box, params: {} });
   },
 };
 """
 
 
 def module(screen: Screen) -> str:
-    """Return a screen as one ES module that imports nothing."""
-    parts: dict[Path, str] = {}  # each file that it imports, before those that import it
+    """Return a screen as one ES module that imports nothing.
+
+    Each file becomes a function's body, called once, which returns what the file exports.
+    """
+    parts: dict[Path, str] = {}  # each file that is imported, before those that import it
 
     def add(path: Path) -> None:
         source = path.read_text("utf-8")
-        for name in re.findall(IMPORT, source):
+        for _, name in re.findall(IMPORT, source):
             other = (path.parent / name).resolve()
             if other not in parts:
                 add(other)
-        parts[path] = re.sub(IMPORT, "", source)
+        names = ", ".join(re.findall(EXPORT, source)) or "view"
+        body = re.sub(IMPORT, lambda found: f"const {found[1]} = ${Path(found[2]).stem};", source)
+        body = body.replace("export default ", "const view = ")
+        body = re.sub(r"^export ", "", body, flags=re.M)
+        parts[path] = f"const ${path.stem} = (() => {{\n{body}\nreturn {{ {names} }};\n}})();\n"
 
     add((STATIC / "screens" / f"{screen}.mjs").resolve())
-    whole = "".join(parts.values()).replace("export default { render };", "")
-    return re.sub(r"^export ", "", whole, flags=re.M) + CONNECT
+    return "".join(parts.values()) + f"const {{ view }} = ${screen};\n" + CONNECT
 
 
 def style(screen: Screen) -> str:

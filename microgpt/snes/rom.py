@@ -160,7 +160,7 @@ def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = No
         OSError: the assembler is not there.
         ValueError: the program is faulty or does not fit the cartridge, or the title does not.
     """
-    title = check_title(f"MICROGPT {cartridge.name.upper()}" if title is None else title)
+    title = check_title(cartridge, title)
     check_tools()
     files = {**tables.files(), **files, "cartridge.inc": _constants(cartridge, title)}
     with tempfile.TemporaryDirectory() as name:
@@ -173,12 +173,13 @@ def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = No
         return _link(cartridge, objects, folder)
 
 
-def check_title(title: str) -> str:
-    """Return a title for the header if it fits.
+def check_title(cartridge: Spec, title: str | None) -> str:
+    """Return the title for the header: the one given, if it fits, or the cartridge's own.
 
     Raises:
         ValueError: it is too long, or holds a character that is not printable ASCII.
     """
+    title = f"MICROGPT {cartridge.name.upper()}" if title is None else title
     if not 0 < len(title) <= TITLE_LENGTH or not (title.isascii() and title.isprintable()):
         raise ValueError(
             f"the title is {title!r}; it must be 1 to {TITLE_LENGTH} printable ASCII characters"

@@ -15,7 +15,11 @@ WINDOW = 30
 
 
 def document(trace: Trace) -> dict[str, Any]:
-    """Return the loss and the positions it is the mean of: the whole run on one page."""
+    """Return the loss and the positions it is the mean of: the whole run on one page.
+
+    `statements` are the steps of backward() at which it first reaches each statement of gpt() and
+    loss(): where to stop on a quick walk.
+    """
     graph = _graph(trace)
     last = trace.events[trace.calls[0].events[1] - 1].set.get("return", {})
     root = next(unrun(last.get("nodes", [])), None)
@@ -36,6 +40,7 @@ def document(trace: Trace) -> dict[str, Any]:
         "loss": None if root is None else value(trace, root),
         "steps": len(graph.steps),
         "values": len(trace.data) - trace.first,
+        "statements": _statements(trace, graph),
         "positions": shares,
     }
 
@@ -167,9 +172,13 @@ def turn(trace: Trace, step: int, start: int = 0) -> dict[str, Any]:
 
 
 def value(trace: Trace, node: int, step: int | None = None) -> dict[str, Any]:
-    """Return one Value: node, name, op, data, grad (after a step, or at the end), and its turn."""
+    """Return one Value: node, name, op, data, grad (after a step, or at the end), and its turn.
+
+    One that no gradient reaches has `silent`, the reason: "relu", a ReLU cut it off; or "unused".
+    """
     graph = _graph(trace)
-    return {
+    silent = None if node in graph.turns or node < trace.first else _silent(trace, graph, node)
+    return ({} if silent is None else {"silent": silent}) | {
         "node": node,
         "name": trace.name(node),
         "op": graph.ops[node],
@@ -177,6 +186,44 @@ def value(trace: Trace, node: int, step: int | None = None) -> dict[str, Any]:
         "grad": graph.grad(node, step),
         "turn": graph.turns.get(node),
     }
+
+
+def _silent(trace: Trace, graph: Graph, node: int) -> str | None:
+    """Return why no gradient reaches a Value: nothing of the loss was computed from it.
+
+    A ReLU of a negative number makes a Value without children, so what went in has no parents.
+    """
+    waiting, seen = [node], {node}
+    while waiting:
+        last = waiting.pop()
+        if last in graph.turns:
+            return None  # a leaf of the loss: a plain number, or the output of a silent ReLU
+        parents = graph.parents[last]
+        if not parents and trace.data[last] <= 0 and graph.ops[last] != "relu":
+            return "relu"
+        waiting += [parent for parent in parents if parent not in seen]
+        seen.update(parents)
+    return "unused"
+
+
+def _statements(trace: Trace, graph: Graph) -> list[int]:
+    """Return the steps of backward() that are the first on a statement of gpt() or loss()."""
+    outer = {0} | {found["call"] for found in locate(trace)}
+    latest: dict[int, int] = {}  # by call: the statement under way, seen from the end
+    enclosing: list[int] = [0] * len(trace.events)
+    for index in range(trace.calls[0].events[1] - 1, -1, -1):
+        call: int | None = trace.events[index].call
+        if call in outer:
+            latest[call] = index
+        while call is not None and call not in outer:
+            call = trace.calls[call].parent
+        enclosing[index] = index if call is None else latest.get(call, index)
+    reached: dict[int, int] = {}
+    for step, taken in enumerate(graph.steps):
+        made = -1 if taken.node is None else graph.made[taken.node]
+        if made >= 0:
+            reached.setdefault(enclosing[made], step)
+    return sorted(reached.values())
 
 
 def _graph(trace: Trace) -> Graph:

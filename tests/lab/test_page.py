@@ -135,8 +135,11 @@ def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) 
         rows = drawing.locator(".row.stream")
         assert close(numbers(rows.last.locator(".cell")), inside["residual"][1, pos])
         for head in range(4):
-            arcs = drawing.locator(".head").nth(head).locator(".arc, .self")
-            assert close(numbers(arcs), inside["attention"][0, head, pos, : pos + 1])
+            arcs = drawing.locator(".head:not(.raw)").nth(head).locator(".arc, .self")
+            weights = inside["attention"][0, head, pos, : pos + 1]
+            assert close(numbers(arcs), weights)
+            scores = np.array(numbers(drawing.locator(".head.raw").nth(head).locator(".fit")))
+            assert close(np.exp(scores) / np.exp(scores).sum(), weights)
         (surprise,) = numbers(drawing.locator(".verdict b[data-x]"))
         assert close(surprise, model.score(text).losses[pos])
     expect(page.locator(".verdict")).to_contain_text(f"{model.score(text).loss:.4f}")
@@ -145,12 +148,16 @@ def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) 
 def test_forward(show: Open) -> None:
     page = show("forward", height=960)
     line = page.locator(".code .now")
+    expect(line).to_have_attribute("data-line", "150")  # it opens at the first
+    page.locator(".position[data-pos='3']").click()
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
     expect(line).to_have_attribute("data-line", "139")  # the letters have just been attended to
     picture(page, "forward")
     page.locator(".held summary").click()
     assert page.locator(".held li").count() == 16  # the same numbers, as text
-    assert page.locator(".head.todo").count() == 0
-    assert page.locator(".guessing.todo").count() == 1
+    expect(page.locator(".head.todo")).to_have_count(0)
+    expect(page.locator(".guessing.todo")).to_have_count(1)
     page.keyboard.press("ArrowRight")
     expect(line).to_have_attribute("data-line", "140")
     page.keyboard.press("Shift+ArrowRight")
@@ -165,21 +172,81 @@ def test_forward(show: Open) -> None:
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.keyboard.press("Space")
     page.keyboard.press("End")
-    expect(page.locator(".verdict")).not_to_have_class("todo")
+    expect(page.locator(".verdict .todo")).to_have_count(0)
     page.get_by_label("The name to read").fill("ada")
     page.keyboard.press("Enter")
     expect(page.locator(".position")).to_have_count(4)
     assert "text=ada" in page.url
 
 
+def test_every_line_that_computes_shows_its_numbers(show: Open) -> None:
+    page = show("forward?text=mo&lines=all")
+    page.locator(".verdict").wait_for(state="attached")
+    slider, line = page.get_by_label("Line", exact=True), page.locator(".code .now")
+    shown: dict[str, list[str]] = {}
+    for step in range(int(slider.get_attribute("max") or 0) + 1):
+        slider.fill(str(step))
+        names = page.locator(".line-now .held:has([data-x]) > code").all_inner_texts()
+        shown.setdefault(line.get_attribute("data-line") or "", names)
+    source = Path(microgpt.gpt.__file__).read_text("utf-8").splitlines()
+    silent = {source[int(at) - 1].strip() for at, names in shown.items() if not names}
+    assert silent == {
+        "surprises, (keys, values) = [], cache(config)",
+        "head = slice(start, start + head_dim)",
+    }
+    weights = next(names for names in shown.values() if "weights" in names)
+    assert "into softmax()" in weights  # q·k
+
+
+def test_the_surprise_is_shown_where_it_is_computed(show: Open) -> None:
+    page = show("forward?text=mo")
+    page.locator(".position[data-pos='1']").click()
+    for line, there in (("152", False), ("153", True)):
+        while page.locator(".code .now").get_attribute("data-line") != line:
+            page.keyboard.press("ArrowRight")
+        surprise = page.locator(".verdict b[data-x]")
+        expect(surprise).to_be_visible() if there else expect(surprise).to_be_hidden()
+        cost = page.locator(".position[data-pos='1'] .cost")
+        expect(cost).to_have_class("cost now" if there else "cost todo")
+
+
+TWO = """async () => {
+  const [{ connect }, { default: view }] = await Promise.all(
+    ["/hosts/server.mjs", "/screens/forward.mjs"].map((path) => import(path)));
+  const host = connect();
+  const described = await host.ask("model", {});
+  document.getElementById("main").replaceChildren();
+  for (const params of [{ text: "ada", step: "5" }, { text: "kai", step: "9" }]) {
+    const el = Object.assign(document.createElement("div"), { className: "view forward" });
+    document.getElementById("main").append(el);
+    const values = { described };
+    const model = { get: (name) => values[name], set: () => {}, ask: host.ask };
+    view.render({ model, el, params });
+  }
+}"""
+
+
+def test_two_views_stand_on_one_page(show: Open) -> None:
+    page = show("play")
+    page.evaluate(TWO)
+    first, second = page.locator(".view.forward").all()
+    for view, text, step in ((first, "ada", 5), (second, "kai", 9)):
+        expect(view.get_by_label("The name to read")).to_have_value(text)
+        expect(view.locator(".counter")).to_contain_text(f"{step} of ")
+    first.locator(".drawing").focus()
+    page.keyboard.press("ArrowRight")
+    expect(first.locator(".counter")).to_contain_text("6 of ")
+    expect(second.locator(".counter")).to_contain_text("9 of ")
+
+
 def test_on_a_phone(show: Open) -> None:
-    page = show("forward", 390, 844, has_touch=True)
+    page = show("forward?step=9", 390, 844, has_touch=True)
     expect(page.locator(".code .now")).to_have_attribute("data-line", "139")
     picture(page, "phone")
     page.locator(".position[data-pos='2']").tap()
     expect(page.locator(".position[aria-current]")).to_have_attribute("data-pos", "2")
     page.get_by_role("button", name="One line on").tap()
-    expect(page.get_by_role("status").first).to_contain_text("in gpt()")
+    expect(page.locator(".line-now")).to_contain_text("in gpt()")
 
 
 # ---- Backward ------------------------------------------------------------------------------------
@@ -255,6 +322,38 @@ def test_backward(show: Open) -> None:
     expect(page.locator(".told").first).to_contain_text("turn")
     page.get_by_role("button", name="Go there").click()
     expect(page.locator(".told").first).to_contain_text("takes its turn")
+
+
+def test_backward_says_what_the_relu_cut_off(show: Open) -> None:
+    page = show("backward?text=emma&step=900")
+    cards = page.locator(".card")
+    expect(cards.first).to_contain_text("silent: the ReLU cut it off")
+    expect(page.locator(".told").first).to_contain_text("or is silent")
+    assert not [text for text in cards.all_inner_texts() if "waits" in text]
+    cards.first.click()
+    expect(page.locator(".told").first).to_contain_text("No gradient reaches it")
+    texts = page.locator(".view").all_inner_texts()
+    page.keyboard.press("End")
+    assert not re.search(r"[-\u2212]0\.0+\b(?!e)", " ".join(texts))
+
+
+def test_backward_jumps_by_statement_and_plays_at_a_speed(show: Open) -> None:
+    page = show("backward?text=mo")
+    counter = page.locator(".counter")
+    expect(counter).to_contain_text("2 of")
+    page.keyboard.press("Shift+ArrowRight")
+    expect(page.locator(".made-by")).to_contain_text("surprises.append")
+    for _ in range(3):
+        page.get_by_role("button", name="One statement on").click()
+    expect(page.locator(".made-by")).to_contain_text("x = [a + b for a, b in zip(x, h)]")
+    page.get_by_role("button", name="One statement back").click()
+    expect(page.locator(".made-by")).to_contain_text("[dot(row, x) for row in w]")
+    last = int(page.get_by_label("Step of backward()").get_attribute("max") or 0)
+    page.get_by_label("Step of backward()").fill(str(last - 20))
+    page.get_by_label("Speed").select_option("100/s")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(counter).to_have_text(f"{last} of {last}")
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
 def test_why_in_this_order(show: Open) -> None:

@@ -47,7 +47,7 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
     look = Look(run)
     yield look(controls.follow, force=True)
     steps, losses, sent, due = run.advance(), list[float](), 0.0, 0.0
-    while run.step < run.settings.steps:
+    while not run.finished:
         while seconds := controls.take(due if controls.speed else 0.0):
             yield seconds
         if controls.speed:
@@ -56,7 +56,7 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
             steps = run.advance()  # afresh, it takes one step at first
         progress = next(steps)
         losses += progress.losses
-        at_rest = controls.paused or run.step == run.settings.steps
+        at_rest = controls.paused or run.finished
         if at_rest or progress.val_loss is not None or time.monotonic() - sent > FRAME:
             event: Event = {"step": progress.step, "losses": losses}
             if progress.val_loss is not None:

@@ -30,6 +30,13 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** A box that scrolls: reached by Tab, named for who cannot see it.
+ * @param {string} name @param {string} label @param {...any} children */
+export function region(name, label, ...children) {
+  const how = { class: name, tabindex: 0, role: "region", "aria-label": label };
+  return h("div", how, ...children);
+}
+
 /** Replace what an element holds. What is false, null or undefined is left out.
  * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
 export function put(element, ...children) {
@@ -40,13 +47,13 @@ export function put(element, ...children) {
   );
 }
 
-/** A number with a true minus, of as many digits as can be read at a glance.
- * @param {number} x @param {number} [digits] */
+/** A number with a true minus, in so many decimals, or as a power of ten where these would show nothing
+ * or be too many: never −0.000. @param {number} x @param {number} [digits] */
 export function number(x, digits = 3) {
   if (x === 0) return "0";
   const size = Math.abs(x);
-  const text = size >= 1e5 || size < 1e-4 ? x.toExponential(1) : x.toFixed(digits);
-  return text.replaceAll("-", "−");
+  const plain = size < 1e5 && size >= 0.5 * 10 ** -digits;
+  return (plain ? x.toFixed(digits) : x.toExponential(1)).replaceAll("-", "−");
 }
 
 /** @param {number} p */
