@@ -9,14 +9,22 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.lab.jobs import controls_of, run
 from microgpt.lab.jobs.controls import Event
+from microgpt.lab.jobs.edit import SILENCE
 
-LIMIT = 60  # seconds that edited code may take
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
 MEMORY = 4 * 2**30  # bytes of address space that it may have
 
 
@@ -44,9 +52,15 @@ def main() -> None:
     question = json.loads(sys.stdin.readline())
     controls = controls_of(question)
     threading.Thread(target=listen, daemon=True).start()
+    watch: Callable[[], AbstractContextManager[None]] = nullcontext
     if question.get("kind") == "edit":
-        confine(emit)
-    for event in run(question, controls, Checkpoint.load(sys.argv[1])):
+        watch = partial(watched, emit)
+    steps = run(question, controls, Checkpoint.load(sys.argv[1]))
+    while True:
+        with watch():
+            event = next(steps, None)
+        if event is None:
+            break
         if isinstance(event, float):
             controls.wait(event)
         elif isinstance(event, Checkpoint):
@@ -66,22 +80,25 @@ def keep(model: Checkpoint, run: Path) -> Event:
     return {"model": name}
 
 
-def confine(emit: Callable[[Event], None]) -> None:
-    """Set limits to a process that runs edited code: seconds, and memory where it can be set."""
+@contextmanager
+def watched(emit: Callable[[Event], None]) -> Iterator[None]:
+    """Limit what edited code does inside: its memory, and how long it may take to show a step."""
 
     def give_up() -> None:
-        emit({"error": f"the edited code was stopped after {LIMIT} s; does a loop never end?"})
+        emit({"error": f"your code was stopped: silent for {SILENCE} s; does a loop never end?"})
         os._exit(0)
 
-    timer = threading.Timer(LIMIT, give_up)
+    timer = threading.Timer(SILENCE, give_up)
     timer.daemon = True
     timer.start()
+    if resource:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        seconds = int(time.process_time()) + SILENCE + 5  # for code that gives no thread a turn
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
     try:
-        import resource
-    except ImportError:  # Windows has none
-        return
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT + 5, LIMIT + 5))  # where no thread gets a turn
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        yield
+    finally:
+        timer.cancel()
 
 
 if __name__ == "__main__":

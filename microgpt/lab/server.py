@@ -197,7 +197,7 @@ async def _events(
         *paths,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        limit=10 * MOST,  # one line may hold a line of edited code, escaped
+        limit=4 * MOST,  # one line may hold a line of edited code, escaped
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -369,40 +369,6 @@ def test_why_in_this_order(show: Open) -> None:
 
 
 # ---- Training ------------------------------------------------------------------------------------
-def test_training(show: Open, lab: Lab) -> None:
-    page = show("training?steps=1000&seed=43", height=1240)
-    go = page.locator(".transport .strong")
-    page.get_by_role("button", name="Step", exact=True).click()  # begins, and waits
-    expect(page.locator(".six li")).to_have_count(6)
-    page.get_by_role("button", name="Step", exact=True).click()
-    expect(page.locator(".steps")).to_have_text("1")
-    page.get_by_role("button", name="Step", exact=True).click()
-    expect(page.locator(".steps")).to_have_text("2")
-    expect(go).to_have_text("Go on")
-    page.get_by_label("Speed").press("End")  # full
-    go.click()
-    expect(page.locator(".steps")).to_have_text("1,000", timeout=120_000)
-    expect(go).to_have_text("Train")
-    picture(page, "training")
-    assert page.locator(".plane text").count() == 27
-    assert page.locator(".norm").count() == 9
-    expect(page.locator(".losses")).to_contain_text("counting pairs")
-    page.get_by_label("Look back").fill("0")
-    expect(page.locator(".steps")).to_have_text("0")
-    page.get_by_label("Batch").select_option("2")
-    assert "batch=2" in page.url
-    assert lab.token not in page.url
-    expect(page.locator(".headline")).to_contain_text("Press Train")
-
-
-def test_the_losses_shown_are_those_of_the_run(show: Open) -> None:
-    page = show("training?steps=12&val=0&seed=44")
-    page.locator(".transport .strong").click()
-    expect(page.locator(".steps")).to_have_text("12", timeout=30_000)
-    run = microgpt.train("world", steps=12, seed=44)
-    assert close(numbers(page.locator(".loss")), run.losses[-1])
-
-
 def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, model: Model) -> None:
     page = show("training?steps=40&seed=44")
     expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
@@ -494,39 +460,6 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
     page.get_by_label("n, behind it").fill("4")
     expect(page.locator(".bits .headline")).to_contain_text("Q4.4 8 bits")
     picture(page, "bits", page.locator(".bits[aria-busy=false]"), alone=".bits")
-
-
-# ---- Edit ----------------------------------------------------------------------------------------
-def test_edit(show: Open, model: Model) -> None:
-    page = show("edit", height=860)
-    area = page.get_by_label("gpt.py, yours to change")
-    source = area.input_value()
-    area.fill(source.replace("[t + p for t, p in zip(", "[t for t, p in zip("))
-    expect(page.locator(".code .edited")).to_have_attribute("data-line", "132")
-    page.get_by_role("button", name="Run both").click()
-    expect(page.locator(".moved")).to_be_visible(timeout=30_000)
-    wte, wpe = model.checkpoint.state["wte"], model.checkpoint.state["wpe"]
-    assert close(numbers(page.locator(".moved [data-a]"), "data-a"), wte[26, 0] + wpe[0, 0])
-    assert close(numbers(page.locator(".moved [data-b]"), "data-b"), wte[26, 0])
-    expect(page.locator(".line.yours")).to_be_visible(timeout=30_000)
-    page.get_by_role("button", name="Stop").click()
-    area.fill(source + "\n(")
-    page.get_by_role("button", name="Run both").click()
-    expect(page.locator(".wrong")).to_contain_text("not Python", timeout=30_000)
-    page.get_by_role("button", name="Undo all").click()
-    assert area.input_value() == source
-    page.get_by_role("button", name="no residual").click()
-    page.get_by_role("button", name="Run both").click()
-    expect(page.locator(".moved")).to_be_visible(timeout=30_000)
-    picture(page, "edit", page.locator(".two").get_by_text("yours says"))
-
-
-def test_every_idea_changes_a_line(show: Open) -> None:
-    page = show("edit")
-    for idea in page.locator(".ideas button").all():
-        idea.click()
-        expect(page.locator(".code .edited")).to_have_count(1)
-        page.get_by_role("button", name="Undo all").click()
 
 
 # ---- Pictures ------------------------------------------------------------------------------------

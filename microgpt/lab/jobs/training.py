@@ -17,26 +17,21 @@ from microgpt.training import Run, Settings
 FRAME = 0.03  # seconds between two events: more often, no eye can tell
 SHOWN = 0.2  # seconds between two looks inside, at least
 SHARE = 5  # and this many times what a look costs, so that looking slows learning little
+OWN = "own"  # the list that the question brings along
+DATA = ("world", "names", OWN)
+FEW = 100  # of a list of fewer different documents, none are held out
+SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 
 
 def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoint]:
     """Train a model and show what happens; whenever it rests, yield the model as it is then."""
-    name = question.pop("data", "world")
-    if name not in ("world", "names"):
-        raise ValueError(f"there are no documents {name!r}; there are world and names")
-    data = dataset.load(name)
-    engine = question.pop("engine", None)
     controls.speed = question.pop("speed", None)
-    sizes = {
-        name: question.pop(name)
-        for name in ("n_layer", "n_embd", "n_head", "block_size")
-        if name in question
-    }
-    fed = {name: question.pop(name) for name in ("batch", "val", "seed") if name in question}
-    run = Run(Pretraining(data, **fed), Settings(**question), engine, sizes=sizes)
-    uniform, bigram = run.baselines()
+    controls.follow = question.pop("follow", controls.follow)
+    run = begin(question)
+    uniform, bigram = run.baselines(run.val)  # one set for all that is compared
     yield {
         "documents": len(run.feed.documents),
+        "held_out": len(run.val),
         "n_params": run.config.n_params,
         "engine": run.engine_name,
         "vocabulary": run.feed.tokenizer.vocabulary,
@@ -44,28 +39,59 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
         "bigram": bigram,
         "steps": run.settings.steps,
     }
-    look = Look(run)
+    yield from watch(run, controls)
+    yield {"done": True}
+
+
+def begin(question: Event) -> Run[Pretraining]:
+    """Return the run that a question asks for.
+
+    Raises:
+        OSError: the documents cannot be read.
+        ValueError: there are no such documents, or a part of the question cannot be used.
+    """
+    fed = {name: question.pop(name) for name in ("batch", "val", "seed") if name in question}
+    sizes = {name: question.pop(name) for name in SIZES if name in question}
+    name, own = question.pop("data", "world"), str(question.pop("list", ""))
+    engine = question.pop("engine", None)
+    if name not in DATA:
+        raise ValueError(f"there are no documents {name!r}; there are {', '.join(DATA)}")
+    data = dataset.load(name) if name != OWN else dataset.parse("your list", own.encode())
+    if name == OWN and len(set(data.documents)) < FEW:
+        fed["val"] = 0.0
+    return Run(Pretraining(data, **fed), Settings(**question), engine, sizes=sizes)
+
+
+def watch(run: Run[Pretraining], controls: Dials) -> Iterator[Event | float | Checkpoint]:
+    """Take the steps of a run as its controls allow, and show it now and then."""
+    look, steps = Look(run), run.advance()
     yield look(controls.follow, force=True)
-    steps, losses, sent, due = run.advance(), list[float](), 0.0, 0.0
+    unsaid: Event = {"losses": []}
+    rested, sent, due = 0, 0.0, 0.0
     while not run.finished:
-        while seconds := controls.take(due if controls.speed else 0.0):
-            yield seconds
+        if seconds := controls.take(due if controls.speed else 0.0):
+            if seconds < math.inf or rested == run.step:
+                yield seconds
+                continue
+            rested = run.step  # it has just been paused
+            yield {"step": rested} | unsaid | look(controls.follow, force=True)
+            yield run.checkpoint().model()
+            unsaid = {"losses": []}
+            continue
         if controls.speed:
             due = max(due, time.monotonic() - 0.1) + 1 / controls.speed
         if controls.paused or controls.speed:
             steps = run.advance()  # afresh, it takes one step at first
         progress = next(steps)
-        losses += progress.losses
-        at_rest = controls.paused or run.finished
-        if at_rest or progress.val_loss is not None or time.monotonic() - sent > FRAME:
-            event: Event = {"step": progress.step, "losses": losses}
-            if progress.val_loss is not None:
-                event["val_loss"] = progress.val_loss
-            yield event | look(controls.follow, at_rest)
-            if at_rest:
-                yield run.checkpoint().model()
-            losses, sent = [], time.monotonic()
-    yield {"done": True}
+        unsaid["losses"] += progress.losses
+        if progress.val_loss is not None:
+            unsaid["val_loss"] = progress.val_loss
+        late = not controls.paused and time.monotonic() - sent > FRAME
+        if not run.finished and (late or "val_loss" in unsaid):
+            yield {"step": run.step} | unsaid | look(controls.follow)
+            unsaid, sent = {"losses": []}, time.monotonic()
+    yield {"step": run.step} | unsaid | look(controls.follow, force=True)
+    yield run.checkpoint().model()
 
 
 class Look:

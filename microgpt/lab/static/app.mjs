@@ -181,6 +181,11 @@ model.on("change:described", () => {
   back.hidden = !trained;
 });
 back.addEventListener("click", () => model.use("").then(show));
+// A run goes on while other screens are shown: the way back to it says how far it has come.
+model.on("change:busy", () => {
+  const link = /** @type {HTMLElement} */ (nav.querySelector('a[href="#training"]'));
+  link.dataset.busy = model.get("busy");
+});
 // The address says what a screen shows, so that a link shows it again.
 main.addEventListener("params", (event) => {
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);

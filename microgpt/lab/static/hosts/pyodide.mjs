@@ -1,7 +1,5 @@
 // The host of an exported lab: Python in workers of this page's, nothing behind it but files.
 
-const LIMIT = 60; // seconds that edited code may take
-
 /**
  * A worker with a Python of its own (python.mjs).
  * @typedef {{worker: Worker, ready: Promise<void>, heard: (message: any) => void}} Python
@@ -28,6 +26,32 @@ function python() {
   };
   made.ready.catch(() => {}); // whoever waits for it is told
   return made;
+}
+
+/** Have a Python do a job, until it is over, or until its code has been silent for too long.
+ * @param {Python} python @param {object} job @param {(event: any) => void} heard
+ * @param {() => void} first  called once it has begun */
+async function work(python, job, heard, first) {
+  const { promise: over, resolve } = Promise.withResolvers();
+  let timer = 0,
+    silence = 0; // seconds that edited code may take for one event; 0 for any number
+  const giveUp = () => {
+    heard({ error: `your code was stopped: silent for ${silence} s; does a loop never end?` });
+    resolve(null);
+  };
+  python.heard = (message) => {
+    clearTimeout(timer);
+    first();
+    if (message.event) {
+      const event = JSON.parse(message.event);
+      silence = event.silence ?? silence;
+      heard(event);
+    }
+    if (message.over) resolve(null);
+    else if (silence) timer = setTimeout(giveUp, 1000 * silence);
+  };
+  python.worker.postMessage({ run: JSON.stringify(job) });
+  await over;
 }
 
 /** A line at the foot of the page that says what is waited for, until it is there. */
@@ -111,7 +135,6 @@ export function connect() {
       };
       spare = null;
       runs.set(run, mine);
-      let timer = 0;
       try {
         const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
         await said(
@@ -124,26 +147,11 @@ export function connect() {
           return;
         }
         heard({ run });
+        const next = () => (spare ??= python());
         mine.worker.postMessage({ use: models.get(trained) });
-        mine.worker.postMessage({ run: JSON.stringify({ kind, ...question }) });
-        const over = new Promise((resolve) => {
-          mine.heard = (message) => {
-            spare ??= python();
-            if (message.event) hear(JSON.parse(message.event));
-            if (message.over) resolve(null);
-          };
-          if (kind === "edit") {
-            timer = setTimeout(() => {
-              heard({
-                error: `the edited code was stopped after ${LIMIT} s; does a loop never end?`,
-              });
-              resolve(null);
-            }, 1000 * LIMIT);
-          }
-        });
-        await Promise.race([over, left]);
+        await Promise.race([work(mine, { kind, ...question }, hear, next), left]);
       } finally {
-        clearTimeout(timer);
+        mine.heard({ over: true });
         runs.delete(run);
         if (spare !== mine) mine.worker.terminate();
         spare ??= python();
