@@ -243,6 +243,20 @@ def threads(rounds: int) -> list[dict[str, Any]]:
     return found
 
 
+def losses(rounds: int) -> dict[str, dict[str, float]]:
+    """Return how many times the speed of `loss` that of `losses` is, by vector width and batch."""
+    config, found = GPTConfig(vocab_size=VOCAB), dict[str, dict[str, float]]()
+    for name in kernels():
+        engine = create(name, config, STATE)
+        for size in (1, 16, 128):
+            work, one, each = batches(size, 50), 1e9, 1e9
+            for _ in range(10 * rounds):
+                one = min(one, timed(lambda: [engine.loss(batch) for batch in work]))  # noqa: B023
+                each = min(each, timed(lambda: [engine.losses(batch) for batch in work]))  # noqa: B023
+            found.setdefault(name, {})[str(size)] = one / each
+    return found
+
+
 def sampling(rounds: int) -> dict[str, float]:
     """Return names a second, of a model trained for 1,000 steps, as lists of tokens in Python."""
     config, rates = GPTConfig(vocab_size=VOCAB), [0.01 * (1 - s / 1000) for s in range(1000)]
@@ -346,6 +360,7 @@ def main() -> None:
         for size in ("1", "16")
     }
     figures["phases_us_a_step"] = phases(given.rounds)
+    figures["losses_by_loss"] = losses(given.rounds)
     figures["names_a_second"] = sampling(given.rounds)
     figures["threads"] = threads(given.rounds)
     print(json.dumps(figures, indent=2))

@@ -110,8 +110,11 @@ class Pretraining(Feed):
 
     def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, None]:
         """Return the documents of a step: the same ones for every call."""
-        count, size = len(self.documents), self.batch_size
-        return [self.documents[i % count] for i in range(step * size, (step + 1) * size)], None
+        first = step * self.batch_size % len(self.documents)
+        batch = [*self.documents[first : first + self.batch_size]]
+        while len(batch) < self.batch_size:  # round and round
+            batch += self.documents[: self.batch_size - len(batch)]
+        return batch, None
 
     def record(self) -> dict[str, Any]:
         """Return where the documents are and how they are used."""

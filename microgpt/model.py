@@ -217,7 +217,7 @@ def _bigram(checkpoint: Checkpoint) -> Bigram | None:
     try:
         counts = {(a, b): count for a, b, count in checkpoint.training["bigrams"]}
         tokens = range(config.vocab_size)
-        if all(a in tokens and b in tokens and n > 0 for (a, b), n in counts.items()):
+        if counts and all(a in tokens and b in tokens and n > 0 for (a, b), n in counts.items()):
             return Bigram(config.vocab_size, config.block_size, counts)
     except (KeyError, TypeError, ValueError):
         pass

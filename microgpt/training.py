@@ -155,8 +155,8 @@ class Run(Generic[AnyFeed]):
         try:
             feed = Pretraining.of(checkpoint) if feed is None else feed
             _check_feed(feed, record["feed"])
-            if record["quantized"] and quantization is None:
-                raise ValueError("its weights are rounded: give its quantization again")
+            if record["quantized"] != (quantization is not None):
+                raise ValueError("give the quantization that the run began with, or none if none")
             settings = dict(record["settings"])
             settings["optimizer"] = Adam(**settings["optimizer"])
             settings |= {} if steps is None else {"steps": steps}
@@ -251,8 +251,13 @@ class Run(Generic[AnyFeed]):
         Args:
             documents: what to measure on; the test documents where some are held out, else those
                 of training, by default.
+
+        Raises:
+            ValueError: there are none.
         """
         documents = documents or self.test or self.feed.documents
+        if not documents:
+            raise ValueError("the feed holds no documents to measure on; give some")
         return math.log(self.config.vocab_size), self.bigram.loss(documents)
 
     def test_loss(self) -> float:
@@ -261,10 +266,15 @@ class Run(Generic[AnyFeed]):
 
     def _take(self, steps: range) -> list[float]:
         self._model = None
-        batches, weights = zip(*(self.feed.batch(s, self.engine) for s in steps), strict=True)
+        fed = [self.feed.batch(step, self.engine) for step in steps]
+        batches, weights = [batch for batch, _ in fed], [each for _, each in fed]
         weighted = any(each is not None for each in weights)
         rates = [self.settings.learning_rate(step) for step in steps]
-        losses = self.engine.train(batches, rates, weights if weighted else None)
+        try:
+            losses = self.engine.train(batches, rates, weights if weighted else None)
+        except BaseException:  # Ctrl-C in a notebook: some of the steps were taken
+            self.step = int(self.engine.state()["adam.t"])
+            raise
         self.step = steps.stop
         self.losses += losses
         return losses

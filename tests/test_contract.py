@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microgpt import engines, gpt
+from microgpt import dataset, engines, gpt
 from microgpt.arrays import Array, State
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, TrainableEngine, initial_state
@@ -272,6 +272,19 @@ def test_a_run_that_diverges_says_so_in_the_same_words(case: Case) -> None:
         assert (array == before[name]).all(), name
     engine.load(state | {"lm_head": state["lm_head"] * 500})
     assert max(engine.losses(batch)[0]) < 745, "so near to the edge all still go on"
+
+
+def test_a_learning_rate_too_high_stops_every_engine_at_the_same_step(case: Case) -> None:
+    docs = list(dataset.load("world").documents[:300])
+    alphabet = "".join(sorted(set("".join(docs))))
+    batches = [[gpt.encode(doc, alphabet)] for doc in docs]
+    config = GPTConfig(vocab_size=len(alphabet) + 1)
+    engine, reference = case.create(config), REFERENCE.create(config)
+    with pytest.raises(ValueError, match="the loss is no longer a finite number; lower lr"):
+        reference.train(batches, [1.0] * 300)
+    with pytest.raises(ValueError, match="the loss is no longer a finite number; lower lr"):
+        engine.train(batches, [1.0] * 300)
+    assert engine.state()["adam.t"] == reference.state()["adam.t"]
 
 
 def test_numbers_of_numpy_are_numbers(case: Case) -> None:

@@ -253,6 +253,79 @@ def test_relu(bench: Bench) -> None:
     assert bench.console.words(SPARE, len(EDGES)).tolist() == [max(0, signed(x)) for x in EDGES]
 
 
+# ---- the multiplier's eight cycles ---------------------------------------------------------------
+
+WRMPYB, RDMPY, READY, LONG_AGO = 0x4203, 0x4216, 8, 1000
+
+# As many instructions as there are around multiplications: bytes; cycles; what 16 bits add to the
+# cycles; of which register.
+OPCODES = {
+    **dict.fromkeys((0x18, 0x38, 0x0A, 0x4A, 0x5B, 0x88, 0xC8, 0xCA, 0xE8, 0xEA), (1, 2, 0, "")),
+    **dict.fromkeys((0x10, 0x30, 0x90, 0xB0, 0xD0, 0xF0), (2, 2, 0, "")),  # branches
+    **dict.fromkeys((0xC2, 0xE2), (2, 3, 0, "")),  # rep, sep
+    **dict.fromkeys((0x64, 0x65, 0x85, 0xA5), (2, 3, 1, "m")),  # direct page
+    **dict.fromkeys((0x84, 0x86, 0xA4, 0xA6), (2, 3, 1, "x")),
+    0xB4: (2, 4, 1, "x"),
+    0xE6: (2, 5, 2, "m"),
+    **dict.fromkeys((0x71, 0x72), (2, 5, 1, "m")),
+    **dict.fromkeys((0x6D, 0x8D, 0x9C, 0xAD, 0xFD), (3, 4, 1, "m")),  # absolute
+    **dict.fromkeys((0x8C, 0x8E, 0xAC, 0xBC), (3, 4, 1, "x")),
+    **dict.fromkeys((0xCE, 0xEE), (3, 6, 2, "m")),
+    **dict.fromkeys((0x69, 0xA9), (2, 2, 1, "m")),  # immediate: a byte more, too
+    **dict.fromkeys((0xA0, 0xC0), (2, 2, 1, "x")),
+    0x80: (2, 3, 0, ""),  # bra
+    0x4C: (3, 3, 0, ""),  # jmp
+    0x60: (1, 6, 0, ""),  # rts
+}
+
+
+def waits(data: bytes, start: int) -> list[int]:
+    """Return the cycles between each multiplication of a routine and each read of it.
+
+    On every way through the program, at least; widths are followed along it.
+    """
+    found: list[int] = []
+    seen: dict[tuple[int, bool, bool], int] = {}
+    ahead = [(start, True, True, LONG_AGO)]  # address, 16 bits in A, in X, cycles since WRMPYB
+    while ahead:
+        at, m, x, elapsed = ahead.pop()
+        if seen.get((at, m, x), 10**6) <= elapsed:
+            continue
+        seen[at, m, x] = elapsed
+        opcode, operand = data[at - 0x8000], data[at - 0x7FFF]
+        size, cycles, wider, register = OPCODES[opcode]
+        wide = {"m": m, "x": x, "": False}[register]
+        word = operand | data[at - 0x7FFE] << 8
+        if size == 3 and word == RDMPY and elapsed < LONG_AGO:
+            found.append(elapsed + 3)  # the opcode and the address are read before
+        next_at = at + size + (wide and opcode in (0x69, 0xA0, 0xA9, 0xC0))
+        elapsed = min(elapsed + cycles + wider * wide, LONG_AGO)
+        if size == 3 and word == WRMPYB:
+            elapsed = 0
+        if opcode in (0xC2, 0xE2):
+            m, x = ((opcode == 0xC2) if operand & bit else w for bit, w in ((32, m), (16, x)))
+        if opcode == 0x60:
+            continue
+        if opcode == 0x4C:
+            next_at = word
+        elif opcode & 0x1F == 0x10 or opcode == 0x80:
+            target = next_at + operand - 256 * (operand > 127)
+            ahead.append((target, m, x, elapsed + (opcode != 0x80)))
+            if opcode == 0x80:
+                continue
+        ahead.append((next_at, m, x, elapsed))
+    return found
+
+
+def test_no_product_is_read_before_it_is_ready(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """Most emulators have it at once; a console takes eight cycles. So they are counted."""
+    made = each[0]
+    routines = [made.labels[name] for name in ("mul16u", "dot") if name in made.labels]
+    found = [cycles for start in routines for cycles in waits(made.data, start)]
+    assert len(found) >= 4 * len(routines)
+    assert min(found) >= READY
+
+
 # ---- the whole: every token, every logit, every probability --------------------------------------
 
 LISTS = [  # seed, temperature, prefix: 200 names
@@ -555,6 +628,55 @@ ROUTINES: dict[str, dict[str, object]] = {  # what each needs to run on
     "relu": {},
     "attend": {"position": 3},
 }
+
+
+TIMED: dict[str, dict[str, object]] = {  # of the game, what takes the same with every model
+    "gpt_reset": {},
+    "gpt_step": {"token": 3},
+    "choose": {},
+    "record": {},
+    "take_press": {},
+    "draw_inside": {},
+    "draw_status": {},
+    "draw_frame": {},
+    "draw_rate": {"rate": 801},
+    "draw_letter": {"chosen": 3, "position": 5},
+}
+
+
+def headers() -> dict[tuple[str, str], str]:
+    """Return the comment above each routine, by its source and name."""
+    return {
+        (source.relative_to(tables.ASM).with_suffix("").as_posix(), name): header
+        for source in tables.ASM.rglob("*.asm")
+        for header, name in re.findall(
+            r"((?:^;.*\n)*)routine (\w+),", source.read_text("utf-8"), re.M
+        )
+    }
+
+
+def test_every_routine_says_what_it_takes_and_gives() -> None:
+    fields = ["IN", "OUT", "CLOBBERS", "CLOCKS"]
+    for name, header in headers().items():
+        assert re.findall(r"^;   ([A-Z]+)  ", header, re.M) == fields, name
+
+
+def test_no_routine_is_slower_than_its_header_says(each: tuple[rom.Rom, IntegerModel]) -> None:
+    """At the last position, nobody watching; of several numbers the largest counts."""
+    bench, last = still(each), each[1].config.block_size - 1
+    bench.console.write(bench.console.at["watched"], 0)
+    calls = TIMED | (ROUTINES if last == 7 else {})
+    sources = rom.CARTRIDGES[rom.of_size(last + 1)].sources
+    for (source, name), header in headers().items():
+        if source not in sources or name not in calls:
+            continue
+        for variable, value in {"position": last, **calls[name]}.items():
+            words = value if isinstance(value, list) else [value]
+            bench.console.write(bench.labels[variable], *words)
+        left = bench.console.call(bench.labels[name], x=SPARE, y=SPARE if name != "relu" else 128)
+        numbers = re.findall(r"[\d,]*\d", header.split("CLOCKS")[1])
+        assert left.clocks <= 1.05 * max(int(n.replace(",", "")) for n in numbers) + 50, name
+    bench.console.close()
 
 
 def test_every_routine_of_the_arithmetic_is_among_them() -> None:

@@ -276,6 +276,27 @@ def test_numbers_of_any_type_are_numbers(tmp_path: Path) -> None:
     assert same(Checkpoint.load(tmp_path / "run"), plain.checkpoint())
 
 
+class Interrupted(QuantizationAware):
+    """An engine that Ctrl-C stops once, after the third step."""
+
+    def train(self, batches: Any, learning_rates: Any, weights: Any = None) -> list[float]:
+        taken = int(self.state()["adam.t"])
+        if taken < 3 <= taken + len(batches):
+            super().train(batches[: 3 - taken], learning_rates[: 3 - taken])
+            raise KeyboardInterrupt
+        return super().train(batches, learning_rates, weights)
+
+
+def test_ctrl_c_in_the_middle_of_many_steps_loses_none() -> None:
+    feed = Pretraining(dataset.load("world"))
+    stopped = tiny(feed, steps=9, quantization=partial(Interrupted, rounding=halves, start=9))
+    with pytest.raises(KeyboardInterrupt):
+        finish(stopped)
+    assert stopped.step == 3
+    whole = finish(tiny(Pretraining(dataset.load("world")), steps=9))
+    assert (finish(stopped).engine.state()["wte"] == whole.engine.state()["wte"]).all()
+
+
 def test_a_list_of_documents_is_a_dataset() -> None:
     run = microgpt.train(["emma", "ava"], steps=3, engine="scalar")
     assert run.feed.tokenizer.vocabulary == "aemv"
@@ -317,7 +338,7 @@ def test_a_run_tells_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("quantized", [False, True])
-@pytest.mark.parametrize("engine", ["scalar"])
+@pytest.mark.parametrize("engine", ["scalar", "native"])
 @pytest.mark.parametrize("way", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
 def test_a_copy_of_a_run_goes_on_by_itself(
     engine: str, quantized: bool, way: Callable[[Run[Pretraining]], Run[Pretraining]]

@@ -155,6 +155,19 @@ def test_moments_do_not_linger_as_denormals(create: Create) -> None:
     assert (rare == 0).all()
 
 
+def test_a_browsers_python_holds_the_contract() -> None:
+    """Its engine `wasm`, with weights too, against gpt.py there: in Pyodide, run by Node."""
+    if not (ROOT / "tests" / "node_modules" / "pyodide").exists():
+        pytest.skip("pyodide is not installed: npm install --prefix tests")
+    run: list[str | Path] = [
+        str(NODE),
+        ROOT / "tests" / "pyodide.mjs",
+        ROOT / "tests" / "wasm_engine.py",
+    ]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.stdout == "held\n", done.stderr
+
+
 # ---- What must not happen ------------------------------------------------------------------------
 
 REFUSED = [

@@ -545,53 +545,53 @@ INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, cons
   }
 }
 
-/* From the gradient of the logits down to that of every weight. */
-INLINE void backward_with(const Sizes s, const real *model, real *work, int T, Learner to) {
-  const int32_t *token_id = (int32_t *)(work + s.token_id);
+/* The MLP of a layer, from dx, the gradient of what it is added to; leaves there that of its input. */
+INLINE void mlp_backward(const Sizes s, const real *model, real *work, int layer, int T, Learner to) {
+  const size at = s.layers + layer * s.layer;
+  real *seen = work + s.seen + layer * s.layer_seen, *h2 = seen + s.h2, *units = seen + s.units;
+  real *dx = work + s.dx, *dh = work + s.dh, *dunits = work + s.dunits;
+  product(rows(dunits, s.hidden), rows(dx, s.embd), rows(model + at + s.mlp_fc2, s.hidden), T, s.n_embd,
+          s.hidden, GATE, units);
+  learn(s, to, at + s.mlp_fc2, s.embd, s.hidden, rows(dx, s.embd), rows(units, s.hidden), T);
+  product(rows(dh, s.embd), rows(dunits, s.hidden), rows(model + at + s.mlp_fc1, s.embd), T, 4 * s.n_embd,
+          s.embd, PLAIN, dh);
+  learn(s, to, at + s.mlp_fc1, s.hidden, s.embd, rows(dunits, s.hidden), rows(h2, s.embd), T);
+  rmsnorm_backward(dx, dh, h2, seen + s.scale2, T, dx, s);
+}
+
+/* The same for the layer's attention. */
+INLINE void mix_backward(const Sizes s, const real *model, real *work, int layer, int T, Learner to) {
   const int32_t *position = (int32_t *)(work + s.position);
   const real by = 1 / root_of((real)(s.n_embd / s.n_head));
-  real *dx = work + s.dx, *dh = work + s.dh, *dunits = work + s.dunits;
-  real *dqkv = work + s.dqkv, *dmix = work + s.dmix, *x = work + s.x;
-  const Rows dlogits = rows(work + s.logits, s.vocab);
-
-  product(rows(dx, s.embd), dlogits, rows(model + s.lm_head, s.embd), T, s.vocab_size, s.embd, PLAIN, dx);
-  learn(s, to, s.lm_head, s.vocab, s.embd, dlogits, rows(x + (size)s.n_layer * s.tokens * s.embd, s.embd), T);
-  for (int layer = s.n_layer - 1; layer >= 0; layer--) {
-    const size at = s.layers + layer * s.layer;
-    const real *w = model + at;
-    real *seen = work + s.seen + layer * s.layer_seen;
-    real *h1 = seen + s.h1, *qkv = seen + s.qkv, *mix = seen + s.mix;
-    real *h2 = seen + s.h2, *units = seen + s.units, *weights = seen + s.weights;
-
-    product(rows(dunits, s.hidden), rows(dx, s.embd), rows(w + s.mlp_fc2, s.hidden), T, s.n_embd,
-            s.hidden, GATE, units);
-    learn(s, to, at + s.mlp_fc2, s.embd, s.hidden, rows(dx, s.embd), rows(units, s.hidden), T);
-    product(rows(dh, s.embd), rows(dunits, s.hidden), rows(w + s.mlp_fc1, s.embd), T, 4 * s.n_embd,
-            s.embd, PLAIN, dh);
-    learn(s, to, at + s.mlp_fc1, s.hidden, s.embd, rows(dunits, s.hidden), rows(h2, s.embd), T);
-    rmsnorm_backward(dx, dh, h2, seen + s.scale2, T, dx, s);
-
-    product(rows(dmix, s.attn), rows(dx, s.embd), rows(w + s.attn_wo, s.attn), T, s.n_embd, s.attn,
-            PLAIN, dmix);
-    learn(s, to, at + s.attn_wo, s.embd, s.attn, rows(dx, s.embd), rows(mix, s.attn), T);
-    for (size i = 0; i < (size)T * 3 * s.attn; i += LANES) store(dqkv + i, (V){0});
-    for (int t = 0; t < T; t++) {
-      const int count = position[t] + 1;
-      const size q = (size)t * 3 * s.attn, first = q - (size)position[t] * 3 * s.attn;
-      attention_backward(dqkv + q, rows(dqkv + first + s.attn, 3 * s.attn),
-                         rows(dqkv + first + 2 * s.attn, 3 * s.attn), dmix + (size)t * s.attn,
-                         mix + (size)t * s.attn, weights, qkv + q,
-                         rows(qkv + first + s.attn, 3 * s.attn),
-                         rows(qkv + first + 2 * s.attn, 3 * s.attn), count, s);
-      for (int i = 0; i < s.attn; i += LANES) store(dqkv + q + i, by * load(dqkv + q + i));
-      weights += (size)count * s.parts * LANES;
-    }
-    product(rows(dh, s.embd), rows(dqkv, 3 * s.attn), rows(w, s.embd), T, 3 * s.attn, s.embd, PLAIN, dh);
-    learn(s, to, at, 3 * s.attn, s.embd, rows(dqkv, 3 * s.attn), rows(h1, s.embd), T);
-    rmsnorm_backward(dx, dh, h1, seen + s.scale1, T, dx, s);
+  const size at = s.layers + layer * s.layer;
+  real *seen = work + s.seen + layer * s.layer_seen;
+  real *h1 = seen + s.h1, *qkv = seen + s.qkv, *mix = seen + s.mix, *weights = seen + s.weights;
+  real *dx = work + s.dx, *dh = work + s.dh, *dqkv = work + s.dqkv, *dmix = work + s.dmix;
+  product(rows(dmix, s.attn), rows(dx, s.embd), rows(model + at + s.attn_wo, s.attn), T, s.n_embd, s.attn,
+          PLAIN, dmix);
+  learn(s, to, at + s.attn_wo, s.embd, s.attn, rows(dx, s.embd), rows(mix, s.attn), T);
+  for (size i = 0; i < (size)T * 3 * s.attn; i += LANES) store(dqkv + i, (V){0});
+  for (int t = 0; t < T; t++) {
+    const int count = position[t] + 1;
+    const size q = (size)t * 3 * s.attn, first = q - (size)position[t] * 3 * s.attn;
+    attention_backward(dqkv + q, rows(dqkv + first + s.attn, 3 * s.attn),
+                       rows(dqkv + first + 2 * s.attn, 3 * s.attn), dmix + (size)t * s.attn,
+                       mix + (size)t * s.attn, weights, qkv + q, rows(qkv + first + s.attn, 3 * s.attn),
+                       rows(qkv + first + 2 * s.attn, 3 * s.attn), count, s);
+    for (int i = 0; i < s.attn; i += LANES) store(dqkv + q + i, by * load(dqkv + q + i));
+    weights += (size)count * s.parts * LANES;
   }
-  rmsnorm_backward(dx, dx, x, work + s.scale0, T, (real *)0, s);
+  product(rows(dh, s.embd), rows(dqkv, 3 * s.attn), rows(model + at, s.embd), T, 3 * s.attn, s.embd, PLAIN,
+          dh);
+  learn(s, to, at, 3 * s.attn, s.embd, rows(dqkv, 3 * s.attn), rows(h1, s.embd), T);
+  rmsnorm_backward(dx, dh, h1, seen + s.scale1, T, dx, s);
+}
 
+/* The embeddings: several tokens may have a row in common, so their gradient is added up in memory. */
+INLINE void embedding_backward(const Sizes s, real *work, int T, Learner to) {
+  const int32_t *token_id = (int32_t *)(work + s.token_id);
+  const int32_t *position = (int32_t *)(work + s.position);
+  const real *dx = work + s.dx;
   if (to.adam)
     for (size i = s.wte; i < s.lm_head; i += LANES) store(to.gradient + i, (V){0});
   for (int t = 0; t < T; t++)
@@ -605,6 +605,20 @@ INLINE void backward_with(const Sizes s, const real *model, real *work, int T, L
   if (to.adam)
     for (size i = s.wte; i < s.lm_head; i += LANES)
       adam(s, to.model + i, load(to.gradient + i), to.adam, (int)(i / LANES), KEEP);
+}
+
+/* From the gradient of the logits down to that of every weight. */
+INLINE void backward_with(const Sizes s, const real *model, real *work, int T, Learner to) {
+  real *dx = work + s.dx, *x = work + s.x;
+  const Rows dlogits = rows(work + s.logits, s.vocab);
+  product(rows(dx, s.embd), dlogits, rows(model + s.lm_head, s.embd), T, s.vocab_size, s.embd, PLAIN, dx);
+  learn(s, to, s.lm_head, s.vocab, s.embd, dlogits, rows(x + (size)s.n_layer * s.tokens * s.embd, s.embd), T);
+  for (int layer = s.n_layer - 1; layer >= 0; layer--) {
+    mlp_backward(s, model, work, layer, T, to);
+    mix_backward(s, model, work, layer, T, to);
+  }
+  rmsnorm_backward(dx, dx, x, work + s.scale0, T, (real *)0, s);
+  embedding_backward(s, work, T, to);
 }
 TWICE(backward, (const Config *c, const real *model, real *work, int T, Learner to),
       (c, model, work, T, to), backward_with(s, model, work, T, to))

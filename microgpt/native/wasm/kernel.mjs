@@ -1,5 +1,5 @@
 // The engine that a browser has: the C kernel (native/kernel.c) in WebAssembly, float32, one thread.
-// Numbers pass as Float64Array, flat, in gpt.py's order; documents as arrays of token ids, BOS at both ends.
+// Numbers pass as Float64Array, flat, in gpt.py's order; documents as arrays of token ids.
 
 /** @typedef {{vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size: number}} Config */
 /** @typedef {{beta1: number, beta2: number, eps: number, weight_decay: number}} Optimizer Adam, or AdamW */

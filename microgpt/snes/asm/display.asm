@@ -120,7 +120,7 @@ speeds: .byte "fast", 0, "slow", 0, "step", 0
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
-;   CLOCKS    180,000
+;   CLOCKS    170,000; inside 310,000
 routine draw_all, 16, 16
         inc drawing
         ldx #2 * 32 * 28 - 2
@@ -165,7 +165,7 @@ routine draw_all, 16, 16
 ;   IN        drawing
 ;   OUT       drawing, dirty
 ;   CLOBBERS  -
-;   CLOCKS    100
+;   CLOCKS    140
 routine drawn, 16, 16
         dec drawing
         inc dirty
@@ -243,8 +243,7 @@ routine draw_big, 16, 16
 
 tile:   asl                     ; A: a letter's number, four tiles each
         asl
-        clc
-        adc #TILE_BIG
+        adc #TILE_BIG           ; the carry is clear
         ora colour
         sta picture,y
         inc
@@ -257,6 +256,7 @@ tile:   asl                     ; A: a letter's number, four tiles each
 .endproc
 
 ; Draw the frame.
+;   IN        -
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour count
 ;   CLOCKS    9,800
@@ -298,7 +298,7 @@ line:   sta picture,x           ; corner, line, corner; X: to the next line
 ;   IN        name_number, view, list_tokens, list_frame, frames
 ;   OUT       picture, dirty; rate
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room number offset
-;   CLOCKS    13,400
+;   CLOCKS    19,800
 routine draw_last_name, 16, 16
         inc drawing
         lda view
@@ -334,7 +334,7 @@ routine draw_last_name, 16, 16
 ;   IN        number: which
 ;   OUT       picture
 ;   CLOBBERS  A X Y mul_a mul_b product colour room offset
-;   CLOCKS    3,400
+;   CLOCKS    4,000
 routine draw_one, 16, 16
         lda #WHITE
         sta colour
@@ -382,7 +382,7 @@ where:                          ; X: the letters of the name `number`; Y: its pl
 ;   IN        view, name_number, names
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product colour number offset
-;   CLOCKS    9,400
+;   CLOCKS    10,600
 routine draw_name, 16, 16
         lda view
         bne @inside
@@ -413,7 +413,7 @@ routine draw_name, 16, 16
 ;   IN        chosen: the letter; position: the one before it; name_letter: the address behind it
 ;   OUT       picture
 ;   CLOBBERS  A X Y colour room
-;   CLOCKS    600; 9,000 if letters move
+;   CLOCKS    500; 8,600 if letters move
 routine draw_letter, 16, 16
         lda #BRIGHT
         sta colour
@@ -440,25 +440,26 @@ routine draw_letter, 16, 16
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count height lines number
 ;             bar_of offset
-;   CLOCKS    700; 95,000 inside
+;   CLOCKS    850; inside 138,000
 routine draw_token, 16, 16
         inc drawing
         lda view
-        beq @names
-        call draw_inside
-        bra @done
-@names: lda chosen
+        bne @inside
+        lda chosen
         cmp #BOS
         beq @done
         call draw_letter
 @done:  jmp drawn
+@inside:
+        call draw_inside
+        bra @done
 .endproc
 
 ; Draw the settings.
 ;   IN        seed, temperature, speed, prefix, prefix_length, editing
 ;   OUT       picture, dirty
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor colour room place count number
-;   CLOCKS    34,000
+;   CLOCKS    26,000
 routine draw_status, 16, 16
         inc drawing
         lda seed                ; four digits, the one being edited bright
@@ -561,7 +562,7 @@ routine draw_status, 16, 16
 ;   IN        rate
 ;   OUT       picture
 ;   CLOBBERS  A X Y dividend divisor
-;   CLOCKS    7,500
+;   CLOCKS    9,700
 routine draw_rate, 16, 16
         lda rate
         jsr digit               ; from right to left
@@ -732,21 +733,20 @@ letter: cmp #BOS                ; A: a token, X: its colour, Y: its place
 bar:    sta height              ; A: lines, X: the place at the bottom, Y: its tiles, upward
 @tile:  lda height
         cmp #8
-        bcc @part
-        sbc #8
-        sta height
-        lda #8
-        bra @draw
-@part:  stz height
-@draw:  clc
-        adc #TILE_BAR
-        ora colour
+        bcs @full
+        stz height
+        adc #TILE_BAR           ; the carry is clear
+@draw:  ora colour
         sta picture,x
         txa
-        sec
-        sbc #64
+        sbc #LINE - 1           ; it still is
         tax
         dey
         bne @tile
         rts
+@full:  sbc #8
+        sta height
+        lda #TILE_BAR + 8
+        clc
+        bra @draw
 .endproc

@@ -78,6 +78,9 @@ units:         .word $1000, $0100, $0010, $0001 ; ... and what turns each by one
         .segment "CODE"
 
 ; Play, for ever.
+;   IN        frames count up
+;   OUT       -
+;   CLOBBERS  anything
 ;   CLOCKS    it never ends
 routine play, 16, 16
         lda #$1990
@@ -318,15 +321,19 @@ routine take_press, 16, 16
 ;   IN        command, pad_queue
 ;   OUT       turn: not 0 if the list is to begin again, or to stop
 ;   CLOBBERS  anything
-;   CLOCKS    250; more if there is something to do
+;   CLOCKS    200; more if there is something to do
 routine poll, 16, 16
         lda command
-        beq @next
-        jmp answer
+        bne @answer
+        lda pad_put
+        cmp pad_taken
+        beq @done
 @next:  call take_press
         beq @done
         call obey
         bra @next
+@answer:
+        jmp answer
 @done:  rts
 .endproc
 

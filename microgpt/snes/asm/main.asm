@@ -151,9 +151,9 @@ interrupt:
         ldx quiet
         bne @done
         ldx drawing
-        bne @no_picture
+        bne @pad
         ldx dirty
-        beq @no_picture
+        beq @pad
         ldx #MAP_ADDRESS
         stx VMADD
         ldx #$1801              ; DMA 2: two bytes a time to VMDATA
@@ -168,16 +168,8 @@ interrupt:
         lda #4
         sta MDMAEN              ; 14,336 clocks of the 50,000 in a blank
         a16
-        bra @pad
-@no_picture:
-        ldx #20                 ; the pads are read shortly after the blank begins: wait for that
-@start: lda HVBJOY
-        lsr
-        bcs @pad
-        dex
-        bne @start
-@pad:   lda HVBJOY              ; ... and for its end: until then JOY1 is wrong
-        lsr
+@pad:   lda HVBJOY              ; the pads are being read, since clock 382 of the blank at the latest;
+        lsr                     ; we come 550 in or later; until the end JOY1 is wrong
         bcs @pad
         lda JOY1
         tax

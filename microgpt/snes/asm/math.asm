@@ -84,7 +84,7 @@ routine mul16u, 16, 16
 ;   IN        mul_a, mul_b
 ;   OUT       product: 32 bits, signed
 ;   CLOBBERS  A X Y
-;   CLOCKS    930
+;   CLOCKS    930; 1,050 at most
 routine mul16s, 16, 16
         call mul16u
         lda product + 2
@@ -337,7 +337,7 @@ routine seed_random, 16, 16
 ;   IN        A: r, a random number; exps, exp_sum: softmax's
 ;   OUT       A: i
 ;   CLOBBERS  A X Y mul_a mul_b product threshold
-;   CLOCKS    2,000, and 250 for each token before the one found
+;   CLOCKS    2,100, and 250 for each token before the one found
 routine sample, 16, 16
         sta mul_a
         lda exp_sum + 2

@@ -20,6 +20,7 @@ place:         .res 2
 saturations:   .res 2           ; results clamped to -128 or 127.996 since power on
 
         .segment "BSS"
+        .align $80              ; in one page: an index that leaves it would take a cycle more
 vector_in:     .res 2 * N_HIDDEN
 
         .segment "CODE"
