@@ -4,14 +4,11 @@ The table of all commands is in commands.py; each other room holds the commands 
 imported when one of them is used.
 """
 
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import NoReturn
+
+from microgpt.cli.interrupts import leaving_at_once
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -23,26 +20,3 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
-
-
-@contextmanager
-def leaving_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process in silence: while rooms are imported there is nothing to save.
-
-    An exception would not do: in the middle of an import Python may print it, and go on.
-    """
-    with handling({signal.SIGINT: lambda *_: os._exit(130)}):
-        yield
-
-
-@contextmanager
-def handling(handlers: dict[int, Callable[[int, FrameType | None], object]]) -> Iterator[None]:
-    """Handle signals so for a while; in a thread, where Python allows no handlers, as before."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {signum: signal.signal(signum, handlers[signum]) for signum in handlers}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -9,7 +9,8 @@ from importlib import import_module
 import click
 
 from microgpt import __version__
-from microgpt.cli import leaving_at_once, terminal
+from microgpt.cli import terminal
+from microgpt.cli.interrupts import leaving_at_once
 
 # By subject: each command, the room that holds it, and its line in the help of microgpt.
 COMMANDS = {

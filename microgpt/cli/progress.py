@@ -15,7 +15,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 from rich.table import Column
 
-from microgpt.cli import handling
+from microgpt.cli.interrupts import handling
 from microgpt.cli.terminal import note
 from microgpt.training import Progress, Run
 
