@@ -1,6 +1,7 @@
 """The pipeline: what it makes of a model, what it says, what it refuses, and playing the result."""
 
 import random
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from microgpt.training import Progress, Run
 from tests.conftest import LETTERS
 from tests.test_snes import missing
 
+ROOT = Path(__file__).parent.parent
 SIZES = GPTConfig(block_size=8)
 built = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
@@ -289,6 +291,55 @@ def test_bad_input_is_one_line(
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Return the rows of the table under a heading of docs/cartridge.md, cell by cell."""
+    part = (ROOT / "docs" / "cartridge.md").read_text("utf-8").split(f"### {heading}\n")[1]
+    lines = part.split("\n#")[0].splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:2] == "| "]
+
+
+@pytest.fixture(scope="module")
+def linked() -> dict[str, dict[str, int]]:
+    """Return the address of each name, by cartridge."""
+    made = {}
+    for name, spec in rom.CARTRIDGES.items():
+        config = GPTConfig(block_size=spec.block_size)
+        made[name] = rom.build(name, config, initial_state(config, random.Random(1)))[0].labels
+    return made
+
+
+@built
+def test_the_lines_of_gpt_py_are_done_by_the_routines_that_the_docs_name(
+    linked: dict[str, dict[str, int]],
+) -> None:
+    source = " ".join((ROOT / "microgpt" / "gpt.py").read_text("utf-8").split())
+    header, *table = rows("From gpt.py to the console")
+    assert len(table) > 10
+    for line, *routines in table:
+        assert re.findall("`(.*?)`", line)[0] in source, f"gpt.py has no line {line}"
+        for cartridge_name, cell in zip(header[1:], routines, strict=True):
+            names = re.findall("`(.*?)`", cell)
+            assert names or cell.startswith("left out")
+            for name in names:
+                assert f"widths_of_{name}" in linked[cartridge_name], f"{name} is no routine"
+
+
+@built
+def test_the_map_in_the_docs_is_the_linkers(linked: dict[str, dict[str, int]]) -> None:
+    registers = re.findall(
+        r"^(\w+) += \$([0-9A-F]{4})", (tables.ASM / "snes.inc").read_text(), re.M
+    )
+    chips = {name: int(address, 16) for name, address in registers}
+    _, *table = rows("Where everything is")
+    assert len(table) > 10
+    for place, which, what in table:
+        first, last = (int(address, 16) for address in place.replace("$", "").split("-"))
+        for labels in linked.values() if which == "both" else [linked[which]]:
+            for name in re.findall("`(.*?)`", what):
+                address = labels[name] if name in labels else chips[name]
+                assert first <= address <= last, f"{name} is at ${address:04X}"
 
 
 def test_every_letter_that_the_screen_shows_is_drawn() -> None:
