@@ -9,6 +9,7 @@ another kind takes its place as an object whose `type` names the kind.
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from microgpt import files
@@ -22,6 +23,7 @@ if not BROWSER:  # there, models come as JSON
     from safetensors.numpy import save as to_safetensors
 
 FORMAT = "microgpt 1"
+SHIPPED = Path(__file__).parent / "data" / "model.safetensors"  # small, and trained
 
 
 @dataclass(frozen=True)

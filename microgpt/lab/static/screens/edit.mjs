@@ -254,7 +254,7 @@ function different(original, text) {
 }
 
 function resultsOf() {
-  const hint = h("p", { class: "told" });
+  const hint = h("p", { class: "hint" });
   const judged = h("p", { class: "judged" });
   const verdict = h("div", { class: "verdict-box", role: "status" });
   const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
@@ -331,7 +331,7 @@ function verdictOf({ line, number: moved, same, failed, losses }) {
     return [
       h(
         "p",
-        { class: "told" },
+        { class: "hint" },
         "With the trained weights the two agree on this name, line by line and number by number.",
       ),
     ];
@@ -438,18 +438,20 @@ function lossesOf(work, known, wide, tall) {
  * @param {{x: (step: number) => number, y: (loss: number) => number}} at
  * @param {Measured | null} known */
 function labels(lines, before, { x, y }, known) {
-  const ends = [0, 1].map((which) => lines[which].at(-1) ?? before[which]?.at(-1));
-  const step = lines[0].length || (known?.looks.at(-1) ?? 0);
-  return ends.map((loss, which) => {
-    if (loss === undefined) return null;
-    const over = loss > (ends[1 - which] ?? 0) || (loss === ends[1 - which] && which === 1);
-    const attributes = {
-      x: x(step) - 4,
-      y: y(loss) + (over ? -10 : 20),
-      class: `${step > 200 ? "end" : ""} ${which ? "yours-text" : ""}`,
-    };
-    return svg("text", attributes, which ? "yours" : "gpt.py");
-  });
+  const [own, theirs] = [0, 1].map((which) => (before[which] ?? lines[which]).at(-1));
+  if (own === undefined || theirs === undefined) return [];
+  const step = before.length ? (known?.looks.at(-1) ?? 0) : lines[0].length;
+  const side = step > 200 ? "end" : "";
+  const over = -12,
+    under = 22;
+  return [
+    svg("text", { x: x(step), y: y(own) + (own > theirs ? over : under), class: side }, "gpt.py"),
+    svg(
+      "text",
+      { x: x(step), y: y(theirs) + (own > theirs ? under : over), class: `${side} yours-text` },
+      "yours",
+    ),
+  ];
 }
 
 /** The running mean of numbers, at each. @param {number[]} numbers */
