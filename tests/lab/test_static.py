@@ -427,6 +427,18 @@ def test_a_run_takes_commands_outlives_its_screen_and_ends(page: Page) -> None:
         page.get_by_role("button", name="Reset").click()
 
 
+def test_it_learns_from_a_list_of_ones_own(page: Page) -> None:
+    go(page, "training?data=own&steps=20&engine=wasm")
+    page.get_by_label("Your list").fill("Ångström\nab\nba\nabba")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator(".verdict-box")).to_contain_text("over the last 20 steps", timeout=60_000)
+    expect(page.locator(".verdict-box")).to_contain_text(
+        "11 tokens"
+    )  # Å n g s t r ö m a b, and BOS
+    assert next(e for e in events(page) if "bigram" in e)["held_out"] == 0
+    page.get_by_role("button", name="Reset").click()
+
+
 def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:
     """The losses that gpt.py would print are those that it prints here."""
     go(page, "edit")
