@@ -9,6 +9,7 @@ another kind takes its place as an object whose `type` names the kind.
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from microgpt import files
@@ -22,6 +23,7 @@ if not BROWSER:  # there, models come as JSON
     from safetensors.numpy import save as to_safetensors
 
 FORMAT = "microgpt 1"
+SHIPPED = Path(__file__).parent / "data" / "model.safetensors"  # small, and trained
 
 
 @dataclass(frozen=True)
@@ -133,3 +135,5 @@ def check_state(config: GPTConfig, state: State) -> None:
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
         if name.startswith(("adam.v.", "adam.t")) and not finite(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")
+    if (t := float(state.get("adam.t", 0.0))) % 1 or t > 2**53:
+        raise ValueError(f"adam.t is {t}; it counts steps, in whole numbers")

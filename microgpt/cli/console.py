@@ -7,16 +7,16 @@ from typing import Any
 import click
 
 from microgpt import cartridge, checkpoint, files
-from microgpt.cli import commands, note
+from microgpt.cli import options
+from microgpt.cli.commands import group
 from microgpt.cli.progress import advance
+from microgpt.cli.terminal import note, say
 
 
-@commands.command()
-@click.argument("model", required=False)
-@click.option(
-    "--cartridge", "name", default="classic", show_default=True, help="classic, or turbo."
-)
-@click.option("-o", "--out", metavar="FILE", default="names.sfc", show_default=True)
+@group.command()
+@click.argument("model", type=options.File(), required=False)
+@click.option("--cartridge", "name", default="classic", help="classic, or turbo.")
+@click.option("-o", "--out", metavar="FILE", type=options.File(), default="names.sfc")
 @click.option("--title", metavar="TEXT", help="The name in the header: up to 21 ASCII characters.")
 def rom(model: str | None, name: str, out: str, title: str | None) -> int:
     """Make a Super Nintendo cartridge of a model.
@@ -32,35 +32,45 @@ def rom(model: str | None, name: str, out: str, title: str | None) -> int:
     else:
         run = cartridge.start(name)
         files.target(kept, [out])
-        print(
+        say(
             f"training first: {run.settings.steps:,} steps of {run.feed.batch_size} documents "
             f"({run.feed.dataset.name}), engine {run.engine_name}",
             flush=True,
         )
-        finished = advance(run, str(kept), lambda progress: None, False)
+        finished = advance(run, str(kept))
         trained = run.checkpoint().model()
         trained.save(kept)
         if not finished:
             note(f"stopped after step {run.step} of {run.settings.steps}; to make a cartridge of")
             note(f"the model as it is: microgpt rom {shlex.quote(str(kept))} --cartridge {name}")
             return 130
-        print(f"{kept}: the model that was trained; `microgpt sample` and the others read it")
+        say(f"{kept}: the model that was trained; `microgpt sample` and the others read it")
     built = cartridge.build(name, trained, title)
     files.write(out, built.rom.data)
     for line in built.lines() + cartridge.measure(built, *cartridge.documents(trained)).lines():
-        print(line)
-    print(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
+        say(line)
+    say(f"{out}: open it in a SNES emulator, or `microgpt play {shlex.quote(out)}`")
     return 0
 
 
-@commands.command()
-@click.argument("file")
-@click.option("--core", metavar="NAME|FILE", help="A libretro core; the fastest found by default.")
+@group.command()
+@click.argument("file", type=options.File())
+@click.option(
+    "--core",
+    metavar="NAME|FILE",
+    type=options.File(),
+    help="A libretro core; the fastest found by default.",
+)
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Until 20 names, by default.")
 @click.option("--press", multiple=True, metavar="BUTTON@FRAME", help="Such as select@300.")
-@click.option("--screenshot", metavar="FILE.png", help="Write the last frame to a file.")
 @click.option(
-    "--check", metavar="MODEL", help="Compare every token of a list with a model's integers."
+    "--screenshot", metavar="FILE.png", type=options.File(), help="Write the last frame to a file."
+)
+@click.option(
+    "--check",
+    metavar="MODEL",
+    type=options.File(),
+    help="Compare every token of a list with a model's integers.",
 )
 def play(file: str, core: str | None, check: str | None, **given: Any) -> int:
     """Run a cartridge in an emulator; print its names.
@@ -73,11 +83,11 @@ def play(file: str, core: str | None, check: str | None, **given: Any) -> int:
         if given["frames"] is not None or given["press"] or given["screenshot"]:
             raise click.UsageError("--check goes with --core alone: it makes a list of its own")
         verdict = cartridge.verify(data, checkpoint.Checkpoint.load(check).model(), core)
-        print(verdict)
+        say(str(verdict))
         return int(verdict.difference is not None)
     if given["screenshot"]:
         files.target(given["screenshot"], [file, *filter(None, [core])])
     presses = [cartridge.Press.of(text) for text in given["press"]]
     for name in cartridge.play(data, core, given["frames"], presses, given["screenshot"]):
-        print(name, flush=True)
+        say(name, flush=True)
     return 0

@@ -7,28 +7,29 @@ import random
 import time
 
 from microgpt import engines
-from microgpt.cli import commands
+from microgpt.cli.commands import group
+from microgpt.cli.terminal import say
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
 
 
-@commands.command(name="engines")
+@group.command(name="engines")
 def list_engines() -> None:
     """List the engines, and how to get those that are missing."""
     for name in engines.ENGINES:
-        print(f"{name:10}{engines.about(name)}")
+        say(f"{name:10}{engines.about(name)}")
 
 
-@commands.command()
+@group.command()
 def bench() -> None:
     """Time a training step of each engine, beside gpt.py."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
-    print(f"{'engine':10}{'us a document, batch 1':>24}{'batch 16':>12}{'times gpt.py':>16}")
+    say(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}")
+    say(f"{'engine':10}{'us a document, batch 1':>24}{'batch 16':>12}{'times gpt.py':>16}")
     speeds = {name: _time_steps(name) for name in reversed(engines.ENGINES)}
     for name, speed in speeds.items():
         if speed and speeds["scalar"]:
             times = speeds["scalar"][0] / speed[0]
-            print(f"{name:10}{speed[0]:>24,.1f}{speed[1]:>12,.1f}{times:>16,.0f}")
+            say(f"{name:10}{speed[0]:>24,.1f}{speed[1]:>12,.1f}{times:>16,.0f}")
 
 
 def _time_steps(engine: str, seconds: float = 0.5) -> tuple[float, float] | None:

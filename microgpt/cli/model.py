@@ -3,104 +3,169 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from microgpt import checkpoint, sampling
-from microgpt.cli import commands, note
-from microgpt.model import Model, Score
+from microgpt import checkpoint, dataset, files, sampling
+from microgpt.cli import options
+from microgpt.cli.commands import group
+from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.feed import Pretraining
+from microgpt.model import Model, Score, Total
 
 
-@commands.command()
-@click.argument("model")
-@click.option("-n", "count", type=int, default=20, show_default=True, help="How many.")
-@click.option("--temperature", type=float, default=0.5, show_default=True, help="0 is greedy.")
-@click.option("--top-k", type=int, help="Choose among the K likeliest tokens only.")
-@click.option("--top-p", type=float, help="Among the likeliest that together reach P.")
-@click.option("--seed", type=int, help="Same seed, same names; drawn and shown if not given.")
-@click.option("--prefix", default="", metavar="TEXT", help="What each name begins with.")
-@click.option("--engine", metavar="NAME", help="See `microgpt engines`; the best by default.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def sample(model: str, engine: str | None, as_json: bool, **given: Any) -> None:
+@group.command()
+@options.model
+@options.sampling(20)
+@click.option("--prefix", metavar="TEXT", help="What each name begins with.")
+@click.option("--new", is_flag=True, help="Only names that are not in the data.")
+@options.data("Which data, for --new.", default="what the model learned from")
+@options.engine
+@options.out("Write them to a file.")
+@click.option("--json", "as_json", is_flag=True, help="Give one JSON object.")
+def sample(
+    model: str,
+    new: bool,
+    data: str | None,
+    engine: str | None,
+    out: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Invent new names, a line each."""
+    if data and not new:
+        raise click.UsageError("--data is what --new compares with; add --new")
+    if out:
+        files.target(out, [model, *filter(None, [data])])
     loaded = Model.load(model, engine)
     unseeded = given["seed"] is None
     if unseeded:
         given["seed"] = sampling.fresh_seed()
-    names = loaded.sample(**given)
+    given["prefix"] = given["prefix"] or ""
+    names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())
     if unseeded and not as_json:
         note(f"--seed {given['seed']}")
-    if as_json:
-        print(json.dumps(given | {"documents": names}, ensure_ascii=False))
-    else:
-        for name in names:
-            print(name)
+    made = [json.dumps(given | {"documents": names}, ensure_ascii=False)] if as_json else names
+    if out:
+        return files.write(out, "".join(f"{line}\n" for line in made))
+    for line in made:
+        say(line)
 
 
-@commands.command()
-@click.argument("model")
-@click.option("--temperature", type=float, default=0.5, show_default=True, help="0 is greedy.")
-@click.option("--engine", metavar="NAME", help="See `microgpt engines`; the best by default.")
-def chat(model: str, temperature: float, engine: str | None) -> None:
+def _known(model: Model, data: str | None) -> set[str]:
+    """Return the documents that are not new to a model."""
+    if data:
+        return model.truncate(dataset.load(data).documents)
+    try:
+        return model.truncate(Pretraining.of(model.checkpoint).dataset.documents)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"name the data for --new with --data: {error}") from None
+
+
+@group.command()
+@options.model
+@options.sampling(1)
+@options.engine
+def chat(model: str, engine: str | None, **given: Any) -> None:
     """Complete what you type, line after line; Ctrl-D ends it."""
     loaded = Model.load(model, engine)
-    sampling.Sampling(temperature)
+    sampling.Sampling(given["temperature"], given["top_k"], given["top_p"])
     while True:
         try:
             prefix = input("> " if sys.stdin.isatty() else "")
         except EOFError:
             return
         try:
-            print(*loaded.sample(1, temperature, prefix=prefix), flush=True)
+            for name in loaded.sample(**given, prefix=prefix):
+                say(name, flush=True)
         except ValueError as error:  # a slip of the fingers does not end the conversation
             note(str(error))
 
 
-@commands.command()
-@click.argument("model")
+@group.command()
+@options.model
 @click.argument("text", nargs=-1)
-@click.option("--engine", metavar="NAME", help="See `microgpt engines`; the best by default.")
-def score(model: str, text: tuple[str, ...], engine: str | None) -> None:
+@options.engine
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) -> int:
     """Tell how likely documents are, token by token (nats).
 
-    Reads them from the command line, else from standard input, one a line.
+    Reads them from the command line, else from standard input, one a line. Of several it gives the
+    mean over all tokens and the perplexity, too.
     """
     loaded = Model.load(model, engine)
-    lines = text or (line.strip() for line in sys.stdin if line.strip())
-    for line in lines:
-        _print_score(loaded.score(line))
+    scores, refused = [], 0
+    for where, document in _documents(text):
+        try:
+            scores.append(loaded.score(document))
+        except ValueError as error:
+            note(f"microgpt: {where}{error}")
+            refused += 1
+            continue
+        if not as_json:
+            _print_score(scores[-1])
+    if scores or not refused:
+        _print_total(Total.of(scores), scores, as_json)
+    return 2 if refused else 0
+
+
+def _documents(text: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each document to score, after where it is: "", or "line 3: " of standard input."""
+    for document in text:
+        yield "", document
+    if not text:
+        for number, line in enumerate(lines(), 1):
+            if line.strip():
+                yield f"line {number}: ", line.strip()
 
 
 def _print_score(scored: Score) -> None:
     bigrams: Sequence[float | None] = scored.bigram or [None] * len(scored.tokens)
-    print(f"{scored.text}\n  token  probability    nats  uniform  bigram")
+    say(scored.text)
+    say("  token  probability    nats  uniform  bigram")
     for token, loss, bigram in zip(scored.tokens, scored.losses, bigrams, strict=True):
         shown = f"{bigram:8.4f}" if bigram is not None else "       -"
-        print(
-            f"  {token or 'BOS':5}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}"
-        )
+        name = visible(token) or "BOS"
+        say(f"  {name:5}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}")
     mean = sum(scored.bigram) / len(scored.bigram) if scored.bigram else None
     shown = f"{mean:8.4f}" if mean is not None else "       -"
-    print(f"  mean              {scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
-    print(f"  the whole document: probability {scored.probability:.3g}\n")
+    say(f"  mean              {scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
+    what = "the whole document" if scored.complete else f"its first {len(scored.tokens)} characters"
+    say(f"  {what}: probability {scored.probability:.3g}")
+    if not scored.complete:
+        unread = f"; {scored.cut!r} was not read" if scored.cut else ""
+        say(f"  the model can see {len(scored.tokens)} characters and not what follows{unread}")
+    say("")
 
 
-@commands.command()
-@click.argument("model")
+def _print_total(total: Total, scores: list[Score], as_json: bool) -> None:
+    if as_json:
+        documents = [asdict(s) | {"loss": s.loss, "probability": s.probability} for s in scores]
+        summed = asdict(total) | {"loss": total.loss, "perplexity": total.perplexity}
+        say(json.dumps({"total": summed, "documents": documents}, ensure_ascii=False))
+    elif total.documents > 1:
+        say(
+            f"{total.documents:,} documents, {total.tokens:,} tokens: {total.loss:.4f} nats/token, "
+            f"perplexity {total.perplexity:.2f}"
+        )
+
+
+@group.command()
+@options.model
 def info(model: str) -> None:
     """Show a model's sizes, parameters, vocabulary and record."""
     loaded = checkpoint.Checkpoint.load(model)
     for name, size in asdict(loaded.config).items():
-        print(f"{name:18}{size}")
-    print(f"{'parameters':18}{loaded.config.n_params:,}")
+        say(f"{name:18}{size}")
+    say(f"{'parameters':18}{loaded.config.n_params:,}")
     for name, (rows, columns) in loaded.config.shapes():
-        print(f"  {name:16}{rows:>5} x {columns:<5}{rows * columns:>10,}")
-    print(f"{'vocabulary':18}{loaded.vocabulary} and BOS")
+        say(f"  {name:16}{rows:>5} x {columns:<5}{rows * columns:>10,}")
+    say(f"{'vocabulary':18}{loaded.vocabulary} and BOS")
     for name, value in loaded.training.items():
         if name not in ("random", "bigrams"):
-            print(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
+            say(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
     if "adam.t" in loaded.state:
         note("the run is not finished; --resume goes on with it")

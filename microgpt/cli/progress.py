@@ -1,119 +1,184 @@
 """A run in progress, for the commands that train: saved, logged, shown, and stopped by Ctrl-C."""
 
 import json
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
+from rich.table import Column
 
-from microgpt import files, training
-from microgpt.cli import note
+from microgpt.cli.interrupts import handling
+from microgpt.cli.terminal import note
+from microgpt.training import Progress, Run
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
-Observer = Callable[[training.Progress], None]
+Observer = Callable[[Progress], None]
 
 
-def advance(run: training.Run[Any], out: str | None, write: Observer, keep_best: bool) -> bool:
+def best(out: str) -> str:
+    """Return where --keep-best writes: m.best.safetensors beside m.safetensors."""
+    return str(Path(out).with_suffix(f".best{Path(out).suffix}"))
+
+
+def advance(
+    run: Run[Any],
+    out: str | None = None,
+    write: Observer = lambda progress: None,
+    keep_best: bool = False,
+    quiet: bool = False,
+) -> bool:
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
     saved = began = time.monotonic()
     first = run.step
-    with _interrupt() as interrupted, _display(run) as show:
+    with _interrupt() as interrupted, _display(run, quiet) as show:
         for progress in run.advance():
             write(progress)
-            show(progress, (progress.step - first) / (time.monotonic() - began))
             if out and keep_best and progress.is_best:
-                run.checkpoint().model().save(Path(out).with_suffix(f".best{Path(out).suffix}"))
+                run.checkpoint().model().save(best(out))
             if out and time.monotonic() - saved > SAVE_EVERY:
                 run.checkpoint().save(out)
                 saved = time.monotonic()
+            show(progress, (progress.step - first) / (time.monotonic() - began))
             if interrupted():
                 break
     return run.finished
 
 
 @contextmanager
-def log(path: str | None, run: training.Run[Any]) -> Iterator[Observer]:
-    """Give a function that writes a progress as JSON lines, going on where the run is."""
+def log(path: str | None, run: Run[Any]) -> Iterator[Observer]:
+    """Give a function that writes a progress as JSON lines, going on where the run is.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: the run goes on, and the file is not the log of a run.
+    """
     if path is None:
         yield lambda progress: None
         return
-    if run.step:  # what an interrupted run logged past its last checkpoint is run again
-        kept = Path(path).read_bytes().splitlines(keepends=True)[: run.step]
-        files.write(path, b"".join(kept))
-    with open(path, "a" if run.step else "w", encoding="utf-8") as file:
+    kept = _logged(path, run.step)
+    with open(path, "ab", buffering=0) as file:
+        file.truncate(kept)  # what an interrupted run logged past its last checkpoint is run again
 
-        def write(progress: training.Progress) -> None:
-            first = progress.step - len(progress.losses)
-            for step, loss in enumerate(progress.losses, first):
-                lr = run.settings.learning_rate(step)
-                line: dict[str, float] = {"step": step + 1, "loss": loss, "lr": lr}
-                if step + 1 == progress.step and progress.val_loss is not None:
-                    line["val_loss"] = progress.val_loss
-                file.write(json.dumps(line) + "\n")
-            file.flush()
+        def write(progress: Progress) -> None:
+            lines = "".join(f"{json.dumps(line)}\n" for line in _log_lines(run, progress)).encode()
+            try:
+                while lines:  # in one piece, so that runs which share a log tear no line
+                    lines = lines[file.write(lines) :]
+            except OSError as error:
+                error.filename = path
+                raise
 
         yield write
 
 
+def _logged(path: str, step: int) -> int:
+    """Return how many bytes of a log are about the first steps of its run."""
+    if not step or not os.path.exists(path):
+        return 0
+    kept = 0
+    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), 1):
+        try:
+            if not line.endswith(b"\n") or json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{path} is not the log of a run (line {number}); give --log another file"
+            ) from None
+        kept += len(line)
+    return kept
+
+
+def _log_lines(run: Run[Any], progress: Progress) -> Iterator[dict[str, float]]:
+    for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
+        line = {"step": step + 1, "loss": loss, "lr": run.settings.learning_rate(step)}
+        if step + 1 == progress.step and progress.val_loss is not None:
+            line["val_loss"] = progress.val_loss
+        yield line
+
+
 @contextmanager
 def _interrupt() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether Ctrl-C (or SIGTERM) has asked for a stop."""
+    """Give a function that returns whether Ctrl-C (or SIGTERM) has asked for a stop."""
     asked = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
+        if asked:  # asked twice, it stops at once
+            raise KeyboardInterrupt
         asked = True
-        signal.signal(signum, before[signum])  # asked twice, it stops at once
 
-    before = {int(s): signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling({signal.SIGINT: ask, signal.SIGTERM: ask}):
         yield lambda: asked
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
 
 
 @contextmanager
-def _display(run: training.Run[Any]) -> Iterator[Callable[[training.Progress, float], None]]:
+def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float], None]]:
     """Give a function that shows a progress and its speed: live, or by a line now and then."""
     console, total = Console(stderr=True), run.settings.steps
-    smooth, val = 0.0, ""
-    live = Live(
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]:.4f}{task.fields[val]}"),
-        TextColumn("{task.fields[speed]:,.0f} steps/s"),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        expand=True,
-        disable=not console.is_terminal,
-    )
-    task = live.add_task("", total=total, completed=run.step, loss=0.0, val="", speed=0.0)
+    text = TextColumn("{task.fields[line]}", table_column=Column(no_wrap=True))
+    bar = BarColumn(bar_width=None)
+    shown = console.is_terminal and not quiet
+    live = Live(text, console=console, expand=True, disable=not shown)
+    task = live.add_task("", total=total, line="")
+    mean: float | None = None
+    val: float | None = None
     printed = run.step * 10 // total
 
-    def show(progress: training.Progress, speed: float) -> None:
-        nonlocal smooth, val, printed
+    def draw(step: int, speed: float) -> None:
+        line = fit(line_parts(step, total, mean, bool(run.val), val, speed), console.width)
+        live.columns = (text, bar) if console.width - len(line) > 10 else (text,)
+        live.update(task, completed=step, line=line)
+
+    def show(progress: Progress, speed: float) -> None:
+        nonlocal mean, val, printed
         for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
             keep = min(step / (step + 1), 0.98)  # a mean at first, then one of the last fifty
-            smooth = keep * smooth + (1 - keep) * loss if smooth else loss
-        if progress.val_loss is not None:
-            val = f" val {progress.val_loss:.4f}"
-        live.update(task, completed=progress.step, loss=smooth, val=val, speed=speed)
-        if not console.is_terminal and progress.step * 10 // total > printed:
+            mean = loss if mean is None else keep * mean + (1 - keep) * loss
+        val = val if progress.val_loss is None else progress.val_loss
+        if shown:
+            draw(progress.step, speed)
+        elif not quiet and progress.step * 10 // total > printed:
             printed = progress.step * 10 // total
-            eta = round((total - progress.step) / speed)
+            held_out = "" if val is None else f" val {val:.4f}"
             note(
-                f"step {progress.step}/{total} | loss {smooth:.4f}{val} | "
-                f"{speed:,.0f} steps/s | {eta} s left"
+                f"step {progress.step}/{total} | loss {mean:.4f}{held_out} | "
+                f"{speed:,.0f} steps/s | {(total - progress.step) / speed:.0f} s left"
             )
 
+    draw(run.step, 0.0)
     with live:
         yield show
+
+
+def line_parts(
+    step: int, total: int, loss: float | None, held_out: bool, val: float | None, speed: float
+) -> list[str]:
+    """Return the parts of the progress line, the most important first, each of a fixed width."""
+    losses = [f"{value:.4f}" if value is not None else "-" for value in (loss, val)]
+    left = round((total - step) / speed) if speed else 0
+    minutes = f"{left // 60}:{left % 60:02}" if speed else "-"
+    return [
+        f"step {step:>{len(str(total))}}/{total}",
+        f"loss {losses[0]:>6}",
+        *([f"val {losses[1]:>6}"] if held_out else []),
+        f"{minutes:>5} left",
+        f"{speed:>7,.0f} steps/s",
+    ]
+
+
+def fit(parts: Sequence[str], width: int) -> str:
+    """Return a line of the first parts, as many as a width has room for; the first in any case."""
+    line = parts[0]
+    for part in parts[1:]:
+        if len(f"{line}  {part}") > width:
+            break
+        line = f"{line}  {part}"
+    return line

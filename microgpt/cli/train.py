@@ -7,59 +7,85 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from microgpt import checkpoint, dataset, engines, files, training
-from microgpt.cli import commands, note
-from microgpt.cli.progress import advance, log
+from microgpt import dataset, engines, files
+from microgpt.checkpoint import Checkpoint
+from microgpt.cli import options
+from microgpt.cli.commands import group
+from microgpt.cli.progress import advance, best, log
+from microgpt.cli.terminal import note, say
 from microgpt.feed import Pretraining
+from microgpt.training import Run, Settings
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
-KEPT = ("resume", "data", "out", "log", "keep_best")  # what may be said again with --resume
+FEED = ("batch", "val", "seed")
+SETTINGS = ("steps", "lr")
+SHOWN = ("data", "engine", "steps", "batch", "seed", "lr", *SIZES)  # in every "repeat with" line
+KINDS = {  # what a settings file may give for a parameter of such a type
+    "integer": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
+}
 
 
-def _settings_file(context: click.Context, _: click.Parameter, path: str | None) -> None:
+def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str, ...]) -> None:
     """Take the settings of a TOML file as defaults, each under its option's name."""
-    if path is None:
+    if not paths:
         return
+    if len(paths) > 1:
+        raise click.UsageError("--config is given twice; put the settings into one file")
+    (path,) = paths
     try:
-        settings = tomllib.loads(Path(path).read_text("utf-8"))
+        settings = tomllib.loads(Path(path).read_text("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not a TOML file: {error}") from None
     settings = {name.replace("-", "_"): value for name, value in settings.items()}
-    known = {p.name for p in context.command.params} - {"config", "resume", "help"}
+    known = {
+        p.name: p for p in context.command.params if p.name not in ("config", "resume", "help")
+    }
     for name, value in settings.items():
-        if name not in known or isinstance(value, dict | list):
-            raise click.UsageError(
-                f"{path} sets {name!r}; it may set {', '.join(sorted(filter(None, known)))}"
-            )
+        if name not in known:
+            allowed = ", ".join(sorted(filter(None, known)))
+            raise click.UsageError(f"{path} sets {name!r}; it may set {allowed}")
+        types, what = KINDS.get(known[name].type.name, ((str,), "a text"))
+        if type(value) not in types:
+            raise click.UsageError(f"{path} sets {name} to {value!r}; it must be {what}")
     context.default_map = settings
 
 
-@commands.command()
+@group.command()
 @click.option(
     "--config",
     metavar="FILE.toml",
+    type=options.File(),
     is_eager=True,
+    multiple=True,
     expose_value=False,
     callback=_settings_file,
     help="Take options from a file: n_embd = 32, ...",
 )
-@click.option("--data", metavar="NAME|FILE", help="names, world, or a file of one document a line.")
-@click.option("--engine", metavar="NAME", help="See `microgpt engines`; the best by default.")
+@options.data(
+    "names, world, - (standard input), or a file of one document a line.",
+    default="names, or world where these cannot be fetched",
+)
+@options.engine
 @click.option("--dtype", metavar="NAME", help="float32 or float64, where an engine has both.")
-@click.option("--steps", type=int, default=1000, show_default=True, help="Optimizer steps.")
-@click.option("--batch", type=int, default=1, show_default=True, help="Documents a step.")
-@click.option("--seed", type=int, default=42, show_default=True, help="Same seed, same run.")
-@click.option("--lr", type=float, default=0.01, show_default=True, help="First learning rate.")
-@click.option("--n-layer", type=int, default=1, show_default=True, help="Blocks.")
-@click.option("--n-embd", type=int, default=16, show_default=True, help="Width of the model.")
-@click.option("--n-head", type=int, default=4, show_default=True, help="Attention heads.")
-@click.option("--block-size", type=int, default=16, show_default=True, help="Longest context.")
-@click.option("--val", metavar="FRACTION", type=float, default=0.0, help="Hold out this share.")
-@click.option("--out", metavar="FILE", help="Write the model (safetensors), now and then and last.")
+@click.option("--steps", type=int, default=1000, help="Optimizer steps.")
+@click.option("--batch", type=int, default=1, help="Documents a step.")
+@click.option("--seed", type=int, default=42, help="Same seed, same run.")
+@click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
+@click.option("--n-layer", type=int, default=1, help="Blocks.")
+@click.option("--n-embd", type=int, default=16, help="Width of the model.")
+@click.option("--n-head", type=int, default=4, help="Attention heads.")
+@click.option("--block-size", type=int, default=16, help="Longest context.")
+@click.option("--val", type=float, default=0.0, help="Share held out to validate; as much to test.")
+@options.out("Write the model (safetensors), now and then and last.")
 @click.option("--keep-best", is_flag=True, help="Also keep the best by validation: FILE.best...")
-@click.option("--log", metavar="FILE", help="Write one JSON line a step.")
-@click.option("--resume", metavar="FILE", help="Go on with an interrupted run.")
+@click.option("--log", metavar="FILE", type=options.File(), help="Write one JSON line a step.")
+@click.option("--from", "start", metavar="MODEL", type=options.File(), help="Start from a model.")
+@click.option("--resume", metavar="FILE", type=options.File(), help="Go on with a stopped run.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the names only.")
 @click.pass_context
 def train(context: click.Context, /, **given: Any) -> int:
     """Train a model, and print twenty of its names.
@@ -67,19 +93,24 @@ def train(context: click.Context, /, **given: Any) -> int:
     Without options this is gpt.py: document by document, on the published names where they can be
     had, else on the built-in ones.
     """
-    run = _resume(context, given) if given["resume"] else _begin(given)
+    run = _resume(context, given) if given["resume"] else _begin(context, given)
     out = given["out"] or given["resume"]
-    if given["keep_best"] and not (out and run.val):
+    if given["keep_best"] and not (out and run.feed.fraction):
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
-    if out and not os.access(Path(out).absolute().parent, os.W_OK):
-        raise click.UsageError(f"--out {out}: its folder is missing or cannot be written to")
-    with log(given["log"], run) as write:
-        _introduce(run)
-        finished = advance(run, out, write, given["keep_best"])
+    _check_files(run, out, given)
+    try:
+        with log(given["log"], run) as write:
+            if not given["quiet"]:
+                _introduce(run, given["start"])
+            finished = advance(run, out, write, given["keep_best"], given["quiet"])
+    except BrokenPipeError:  # nobody reads how it goes any more
+        if out:
+            run.checkpoint().save(out)
+        raise
     if finished:
         if out:
             run.checkpoint().model().save(out)
-        _report(run)
+        _report(run, given["quiet"])
         return 0
     path = out or str(files.unused("interrupted.safetensors"))
     run.checkpoint().save(path)
@@ -90,68 +121,123 @@ def train(context: click.Context, /, **given: Any) -> int:
     return 130
 
 
-def _begin(given: dict[str, Any]) -> training.Run[Pretraining]:
+def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
     if not given["data"] and data.name != "names":
         note("the published names cannot be fetched; using the built-in ones (--data world)")
     if not given["engine"] and (reason := engines.missing(next(iter(engines.ENGINES)))):
         note(f"the fastest engine is missing, training with {engines.default()}: {reason}")
-    fed = Pretraining(data, given["batch"], given["val"], given["seed"])
-    settings = training.Settings(given["steps"], given["lr"])
-    options = {"dtype": given["dtype"]} if given["dtype"] else {}
-    sizes = {name: given[name] for name in SIZES}
-    return training.Run(fed, settings, given["engine"], sizes=sizes, options=options)
+    start = Checkpoint.load(given["start"]) if given["start"] else None
+    if start:
+        _refuse_changes(context, {name: getattr(start.config, name) for name in SIZES}, "--from")
+    feed = Pretraining(
+        data, **{name: given[name] for name in FEED}, vocabulary=start.vocabulary if start else None
+    )
+    return Run(
+        feed,
+        Settings(**{name: given[name] for name in SETTINGS}),
+        given["engine"],
+        sizes=None if start else {name: given[name] for name in SIZES},
+        start=start,
+        options={"dtype": given["dtype"]} if given["dtype"] else {},
+    )
 
 
-def _resume(context: click.Context, given: dict[str, Any]) -> training.Run[Pretraining]:
-    for name in given:
-        source = context.get_parameter_source(name)
-        if name not in KEPT and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} cannot be changed in a run that is resumed; "
-                "--data, --out, --log and --keep-best can be said again"
-            )
-    loaded = checkpoint.Checkpoint.load(given["resume"])
+def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
+    path = given["resume"]
+    if given["start"]:
+        raise click.UsageError("--resume goes on with a run, --from begins one; give one of them")
+    loaded = Checkpoint.load(path)
     try:
-        moved = dataset.load(given["data"]) if given["data"] else None
-        return training.Run.resume(loaded, Pretraining.of(loaded, moved) if moved else None)
+        data = given["data"]
+        run = Run.resume(loaded, Pretraining.of(loaded, dataset.load(data)) if data else None)
+    except FileNotFoundError as error:
+        raise click.UsageError(
+            f"{error.filename}, the data of {path}, is not there; say where it is now: --data FILE"
+        ) from None
     except ValueError as error:
-        raise click.UsageError(f"cannot resume {given['resume']}: {error}") from None
+        raise click.UsageError(f"cannot resume {path}: {error}") from None
+    _refuse_changes(context, _settings(run), "--resume")
+    return run
 
 
-def _introduce(run: training.Run[Pretraining]) -> None:
+def _refuse_changes(context: click.Context, fixed: dict[str, Any], by: str) -> None:
+    """Refuse an option, or a setting of the file, that is not what the run or model has."""
+    for name, value in fixed.items():
+        default = context.get_parameter_source(name) is ParameterSource.DEFAULT
+        if name != "data" and not default and context.params[name] != value:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is {value} there; {by} cannot change it"
+            )
+
+
+def _settings(run: Run[Pretraining]) -> dict[str, Any]:
+    """Return the options that would make the run again, by name."""
+    given = {"data": run.feed.dataset.name, "engine": run.engine_name, **run.options}
+    given |= {name: getattr(run.settings, name) for name in SETTINGS}
+    given |= {name: run.feed.record()[name] for name in FEED}
+    given |= {name: getattr(run.config, name) for name in SIZES}
+    return dict.fromkeys(SHOWN) | given
+
+
+def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> None:
+    """Refuse, before the first step, files that the run must not write over or cannot write."""
+    inputs = [run.feed.dataset.name, os.environ.get("MICROGPT_NAMES"), given["start"]]
+    inputs += [given["resume"]] if given["resume"] != out else []
+    taken = [path for path in inputs if path]
+    for path in (out, out and given["keep_best"] and best(out), given["log"]):
+        if path:
+            files.target(path, taken)
+            taken.append(path)
+    if out and out != given["resume"] and _unfinished(out):
+        raise click.UsageError(
+            f"{out} holds a run that was stopped: --resume {out} goes on with it; "
+            "to begin another, remove the file or name another"
+        )
+
+
+def _unfinished(path: str) -> bool:
+    """Return whether a file holds a run that was stopped, which --resume would go on with."""
+    try:
+        return "adam.t" in Checkpoint.load(path).state
+    except (OSError, ValueError):
+        return False
+
+
+def _introduce(run: Run[Pretraining], start: str | None) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
-    config, data, fed = run.config, run.feed.dataset, run.feed
-    print(
+    config, data = run.config, run.feed.dataset
+    say(
         f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
-    words = ["microgpt", "train", "--data", data.name, "--engine", run.engine_name]
-    words += ["--steps", str(run.settings.steps), "--batch", str(fed.batch_size)]
-    words += ["--seed", str(fed.seed), "--lr", str(run.settings.lr)]
-    for name in SIZES:
-        words += [f"--{name.replace('_', '-')}", str(getattr(run.config, name))]
-    for name, value in run.options.items():
-        words += [f"--{name}", str(value)]
-    words += ["--val", str(fed.fraction)] if fed.fraction else []
-    print(f"repeat with: {shlex.join(words)}", flush=True)
+    words = ["microgpt", "train", *(["--from", start] if start else [])]
+    defaults = {param.name: param.default for param in train.params}
+    for name, value in _settings(run).items():
+        if not (start and name in SIZES) and (name in SHOWN or value != defaults[name]):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    say(f"repeat with: {shlex.join(words)}", flush=True)
 
 
-def _report(run: training.Run[Pretraining]) -> None:
+def _report(run: Run[Pretraining], quiet: bool) -> None:
     """Print what the loss means, and twenty names."""
+    names = run.model().sample(20)
+    if quiet:
+        for name in names:
+            say(name)
+        return
     uniform, bigram = run.baselines()
     if run.test:
-        print(f"loss on {len(run.test):,} held-out documents (nats/token):")
-        model = run.test_loss()
+        say(f"loss on {len(run.test):,} held-out documents (nats/token):")
+        loss = run.test_loss()
     else:
-        print("loss (nats/token) over the last 50 steps, on documents that it learns from:")
-        model = sum(run.losses[-50:]) / len(run.losses[-50:])
-    print(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
-    print(f"  {bigram:.4f}  counting pairs of characters")
-    print(f"  {model:.4f}  this model")
-    names = run.model().sample(20)
-    known = set(run.feed.dataset.documents)
+        say("loss (nats/token) over the last 50 steps, on documents that it learns from:")
+        loss = sum(run.losses[-50:]) / len(run.losses[-50:])
+    say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
+    say(f"  {bigram:.4f}  counting pairs of characters")
+    say(f"  {loss:.4f}  this model")
     for name in names:
-        print(name)
+        say(name)
+    known = run.model().truncate(run.feed.dataset.documents)
     old = sum(name in known for name in names)
-    print(f"{len(names) - old} of these {len(names)} names are new; {old} are in the training data")
+    say(f"{len(names) - old} of these {len(names)} names are new; {old} are in the data")

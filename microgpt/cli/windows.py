@@ -1,44 +1,70 @@
 """What shows a model inside out: microgpt xray and lab."""
 
+import shlex
+
 import click
 
-from microgpt import xray
-from microgpt.cli import commands
+from microgpt import files, xray
+from microgpt.checkpoint import SHIPPED
+from microgpt.cli import options
+from microgpt.cli.commands import group
+from microgpt.cli.terminal import say
 from microgpt.xray.trace import PARTS
 
 
-@commands.command(name="xray")
+def _parts(context: click.Context, param: click.Parameter, given: str | None) -> list[str]:
+    parts = given.split(",") if given else []
+    for part in parts:
+        if part not in PARTS:
+            raise click.BadParameter(f"{part!r} is not one of {', '.join(PARTS)}")
+    return parts
+
+
+@group.command(name="xray")
 @click.argument("document", metavar="NAME")
-@click.argument("model", required=False)
-@click.option("-o", "--out", metavar="FILE", help="Write the trace (JSON; see docs/xray.md).")
+@click.argument("model", type=options.File(), required=False)
+@options.out("Write the trace (JSON; see docs/xray.md).")
 @click.option(
     "--with",
     "parts",
     metavar="PARTS",
-    default="",
+    callback=_parts,
     help=f"Heavy parts to write too: {','.join(PARTS)}.",
 )
-def watch(document: str, model: str | None, out: str | None, parts: str) -> None:
+def watch(document: str, model: str | None, out: str | None, parts: list[str]) -> None:
     """Watch gpt.py learn from one document, line by line.
 
-    Without a MODEL, it is watched as it is before training.
+    Without MODEL, the trained one that ships with microgpt is watched.
     """
-    trace = xray.record(document, model)
+    if parts and not out:
+        raise click.UsageError("--with says what -o writes; add -o FILE")
     if out:
-        trace.save(out, filter(None, parts.split(",")))
-    print(trace)
+        files.target(out, [model] if model else [])
+    trace = xray.record(document, model or SHIPPED)
+    if out:
+        trace.save(out, parts)
+    if not model:
+        say("the trained model that ships with microgpt; for another: microgpt xray NAME MODEL")
+    for line in str(trace).split("\n"):
+        say(line)
 
 
-@commands.command()
-@click.argument("model", required=False)
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True)
+@group.command()
+@click.argument("model", type=options.File(), required=False)
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, help="0 takes a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
-@click.option("--export", "site", metavar="DIR", help="Write the lab as a static web site instead.")
+@click.option(
+    "--export",
+    "site",
+    metavar="DIR",
+    type=options.File(),
+    help="Write the lab as a static web site instead.",
+)
 @click.option(
     "--pyodide",
     metavar="DIR",
+    type=options.File(),
     default="node_modules/pyodide",
-    show_default=True,
     help="Where npm put Pyodide, which the site runs on.",
 )
 def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodide: str) -> None:
@@ -54,7 +80,12 @@ def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodid
             file for file in export.export(model, site, pyodide).rglob("*") if file.is_file()
         ]
         size = sum(file.stat().st_size for file in written) / 1e6
-        print(f"{site}: {len(written)} files, {size:.1f} MB, for any web server. To see it here:")
-        return print(f"  python -m http.server -d {site}    and open http://localhost:8000")
-    print("The lab is open; Ctrl-C closes it.", flush=True)
-    server.serve(model, port, lambda address: print(address, flush=True), not no_browser)
+        say(f"{site}: {len(written)} files, {size:.1f} MB, for any web server. To see it here:")
+        say(f"  python -m http.server -d {shlex.quote(site)}    and open http://localhost:8000")
+        return
+
+    def opened(address: str) -> None:
+        say("The lab is open; Ctrl-C closes it.")
+        say(address, flush=True)
+
+    server.serve(model, port, opened, not no_browser)

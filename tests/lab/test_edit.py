@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def test_edit(show: Open, model: Model) -> None:
     expect(page.get_by_role("alert")).to_contain_text("not Python")
     page.get_by_role("button", name="Undo all").click()
     assert area(page).input_value() == source
-    expect(page.locator(".told")).to_contain_text("Change a line")
+    expect(page.locator(".hint")).to_contain_text("Change a line")
 
 
 def test_another_idea_ends_the_run_and_begins_its_own(show: Open) -> None:
@@ -179,10 +179,10 @@ def test_another_idea_ends_the_run_and_begins_its_own(show: Open) -> None:
         with page.expect_request("**/api/run/edit") as asked:
             page.get_by_role("button", name=idea["title"], exact=True).click()
         assert idea["to"] in json.loads(asked.value.post_data or "{}")["source"]
-        expect(page.locator(".told").first).to_have_text(idea["why"])
+        expect(page.locator(".hint").first).to_have_text(idea["why"])
         expect(page.locator(".plus")).to_contain_text(idea["to"].strip().split("\n")[-1].strip())
         expect(page.get_by_role("img", name="Loss after")).to_be_visible()
-        expect(page.locator(".told").first).to_have_text(idea["why"])
+        expect(page.locator(".hint").first).to_have_text(idea["why"])
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
 
 
@@ -211,7 +211,7 @@ def test_the_run_shows_held_out_names(show: Open) -> None:
     expect(page.locator(".losses")).to_contain_text("loss, nats/token")
     expect(page.locator(".losses")).to_contain_text("steps")
     assert STEPS == 1000
-    expect(page.locator(".losses")).to_contain_text("1000")
+    expect(page.locator(".losses")).to_contain_text("1,000")
 
 
 def test_leaving_edit_keeps_the_code(show: Open) -> None:
@@ -239,3 +239,15 @@ def test_a_silent_run_counts_down(show: Open) -> None:
     expect(page.locator(".countdown")).to_contain_text("The run is stopped in")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".countdown")).to_be_empty()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_lies_on_anything_else(show: Open, width: int) -> None:
+    page = show("edit", width, 700)
+    page.get_by_role("button", name="no scaling").click()
+    expect(page.locator(".moved")).to_be_visible()
+    expect(page.get_by_role("img", name="Loss after")).to_be_visible()
+    tops = "all => all.map((e) => e.getBoundingClientRect()).filter((r) => r.height)"
+    places = page.locator(".results > *").evaluate_all(tops + ".map((r) => [r.top, r.bottom])")
+    assert len(places) >= 5
+    assert all(a[1] <= b[0] + 1 for a, b in pairwise(places))

@@ -254,7 +254,7 @@ function different(original, text) {
 }
 
 function resultsOf() {
-  const hint = h("p", { class: "told" });
+  const hint = h("p", { class: "hint" });
   const judged = h("p", { class: "judged" });
   const verdict = h("div", { class: "verdict-box", role: "status" });
   const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
@@ -331,7 +331,7 @@ function verdictOf({ line, number: moved, same, failed, losses }) {
     return [
       h(
         "p",
-        { class: "told" },
+        { class: "hint" },
         "With the trained weights the two agree on this name, line by line and number by number.",
       ),
     ];
@@ -404,10 +404,11 @@ function lossesOf(work, known, wide, tall) {
   const lines = [0, 1].map((which) => running(work.pairs.map((pair) => pair[which])));
   const before = work.idea && known ? [known.ours, work.idea.yours] : [];
   const seen = [...lines.flat(), ...before.flat(), ...work.looks.flatMap((look) => look.held_out)];
-  const low = Math.floor(Math.min(2.4, ...seen) * 5) / 5,
+  const low = Math.floor(Math.min(2.4, ...seen) * 5) / 5 - 0.2,
     top = Math.min(4.5, Math.max(3.4, ...seen));
+  const whole = (/** @type {number} */ step) => step.toLocaleString("en");
   const { frame, line, x, y } = plot(wide, tall, {
-    x: { from: 0, to: total, ticks: ticks(0, total, total / 4), title: "steps" },
+    x: { from: 0, to: total, ticks: ticks(0, total, total / 4), title: "steps", show: whole },
     y: { from: low, to: top, ticks: ticks(low, top, 0.5), title: "loss, nats/token" },
   });
   const who = ["ours", "yours"];
@@ -438,18 +439,20 @@ function lossesOf(work, known, wide, tall) {
  * @param {{x: (step: number) => number, y: (loss: number) => number}} at
  * @param {Measured | null} known */
 function labels(lines, before, { x, y }, known) {
-  const ends = [0, 1].map((which) => lines[which].at(-1) ?? before[which]?.at(-1));
-  const step = lines[0].length || (known?.looks.at(-1) ?? 0);
-  return ends.map((loss, which) => {
-    if (loss === undefined) return null;
-    const over = loss > (ends[1 - which] ?? 0) || (loss === ends[1 - which] && which === 1);
-    const attributes = {
-      x: x(step) - 4,
-      y: y(loss) + (over ? -10 : 20),
-      class: `${step > 200 ? "end" : ""} ${which ? "yours-text" : ""}`,
-    };
-    return svg("text", attributes, which ? "yours" : "gpt.py");
-  });
+  const [own, theirs] = [0, 1].map((which) => (before[which] ?? lines[which]).at(-1));
+  if (own === undefined || theirs === undefined) return [];
+  const step = before.length ? (known?.looks.at(-1) ?? 0) : lines[0].length;
+  const side = step > 200 ? "end" : "";
+  const over = -12,
+    under = 22;
+  return [
+    svg("text", { x: x(step), y: y(own) + (own > theirs ? over : under), class: side }, "gpt.py"),
+    svg(
+      "text",
+      { x: x(step), y: y(theirs) + (own > theirs ? under : over), class: `${side} yours-text` },
+      "yours",
+    ),
+  ];
 }
 
 /** The running mean of numbers, at each. @param {number[]} numbers */

@@ -1,0 +1,68 @@
+"""Options that several commands share."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from microgpt import engines
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class File(click.Path):
+    """The path of a file, as text; shells complete it, and ~ is the home folder everywhere."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        """Return the path."""
+        return os.path.expanduser(os.fspath(value))
+
+
+def _engines(context: click.Context, param: click.Parameter, typed: str) -> list[str]:
+    return [name for name in engines.ENGINES if name.startswith(typed)]
+
+
+model = click.argument("model", type=File())
+engine = click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=_engines,
+    show_default="the best one there is",
+    help="See `microgpt engines`.",
+)
+
+
+def data(help: str, default: str) -> Callable[[Function], Function]:
+    """Return a decorator that adds --data."""
+    return click.option("--data", metavar="NAME|FILE", type=File(), show_default=default, help=help)
+
+
+def out(help: str) -> Callable[[Function], Function]:
+    """Return a decorator that adds -o and --out."""
+    return click.option("-o", "--out", metavar="FILE", type=File(), help=help)
+
+
+def sampling(count: int) -> Callable[[Function], Function]:
+    """Return a decorator that adds how names are drawn: `count` at a time by default."""
+    options = [
+        click.option("-n", "count", type=click.IntRange(0), default=count, help="How many."),
+        click.option("--temperature", type=float, default=0.5, help="0 is greedy."),
+        click.option("--top-k", type=int, help="Choose among the K likeliest tokens only."),
+        click.option("--top-p", type=float, help="Among the likeliest that together reach P."),
+        click.option(
+            "--seed", type=int, show_default="drawn and shown", help="Same seed, same names."
+        ),
+    ]
+
+    def add(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
