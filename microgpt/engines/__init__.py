@@ -35,8 +35,10 @@ def create(
         raise ValueError(f"the engine {name} is not here: {reason}")
     try:
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
-    except TypeError as error:
-        raise ValueError(f"the engine {name} has no such option: {error}") from None
+    except TypeError:
+        if not options:
+            raise
+        raise ValueError(f"the engine {name} does not take {', '.join(options)}") from None
     except OSError as error:
         raise ValueError(f"the engine {name} cannot start: {error}") from None
     return engine
