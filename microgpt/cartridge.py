@@ -202,7 +202,7 @@ class Press:
         button, _, frame = text.partition("@")
         if button not in BUTTONS or not frame.isdecimal():
             raise ValueError(
-                f"{text!r} is no press; write BUTTON@FRAME, such as select@120, with one of "
+                f"{text!r} is not a press; write BUTTON@FRAME, such as select@120, with one of "
                 + ", ".join(BUTTONS)
             )
         return cls(button, int(frame))

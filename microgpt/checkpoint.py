@@ -135,3 +135,5 @@ def check_state(config: GPTConfig, state: State) -> None:
             raise ValueError(f"tensor {name} holds NaN or infinite numbers")
         if name.startswith(("adam.v.", "adam.t")) and not finite(array, positive=True):
             raise ValueError(f"tensor {name} holds negative numbers")
+    if (t := float(state.get("adam.t", 0.0))) % 1 or t > 2**53:
+        raise ValueError(f"adam.t is {t}; it counts steps, in whole numbers")

@@ -18,6 +18,7 @@ from microgpt.tokenizer import describe, shorten
 
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # of the published list
 WORLD = Path(__file__).parent / "data" / "names.txt"
+UNNAMED = ("-", "(a list)")  # names of datasets that cannot be loaded again
 TIMEOUT = 5  # seconds without an answer, after which the published names cannot be fetched
 GZIP = b"\x1f\x8b"  # how a file of gzip begins
 PACKED = {  # how files begin that have to be unpacked first

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import number, whole
-from microgpt.dataset import Dataset, Split, load, split
+from microgpt.dataset import UNNAMED, Dataset, Split, load, split
 from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine
 from microgpt.tokenizer import Tokenizer
@@ -98,6 +98,8 @@ class Pretraining(Feed):
             record = checkpoint.training["feed"]
             if record["kind"] != "pretraining":
                 raise ValueError(f"its feed is {record['kind']!r}, which must be given again")
+            if dataset is None and record["data"] in UNNAMED:
+                raise ValueError(f"its documents came from {record['data']}; give them again")
             dataset = dataset or load(record["data"])
             if dataset.sha256 != record["sha256"]:
                 raise ValueError(

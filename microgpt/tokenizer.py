@@ -50,8 +50,11 @@ class Tokenizer:
         """Return the token ids of a text, without BOS.
 
         Raises:
+            TypeError: it is no string.
             ValueError: a character is not in the vocabulary.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"the text is {text!r}; it must be a string")
         for character in text:
             if character not in self._ids:
                 raise ValueError(self._unknown(character, text))

@@ -12,7 +12,7 @@ if it had never stopped.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -338,7 +338,7 @@ def _check_feed(feed: Feed, record: dict[str, Any]) -> None:
 
 
 def train(
-    data: str | os.PathLike[str] | Sequence[str] | None = None,
+    data: str | os.PathLike[str] | Iterable[str] | None = None,
     *,
     start: Model | str | os.PathLike[str] | None = None,
     engine: str | None = None,
@@ -392,13 +392,13 @@ def train(
 
 
 def _documents(
-    data: str | os.PathLike[str] | Sequence[str] | None, start: Checkpoint | None
+    data: str | os.PathLike[str] | Iterable[str] | None, start: Checkpoint | None
 ) -> dataset.Dataset:
     """Return the documents that train is to learn from."""
     if data is None:
         return Pretraining.of(start).dataset if start else dataset.default()
     if isinstance(data, str | os.PathLike):
         return dataset.load(os.fspath(data))
-    if not isinstance(data, Sequence):
+    if not isinstance(data, Iterable):
         raise TypeError(f"data is {data!r}; it must be a name, a path or a list of strings")
-    return dataset.of(data)
+    return dataset.of([*data])

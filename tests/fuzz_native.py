@@ -102,10 +102,11 @@ def fuzz(rng: random.Random) -> None:
         call, *given = rng.choice(calls)
         with suppress(*REFUSALS):
             call(*given)
-    for part, size in ((0, 1), (3, 5), (7, config.n_params), (-1, 2), (0, 0)):
-        for method in (engine._model.put, engine._model.get):  # type: ignore[attr-defined]
-            with suppress(*REFUSALS):
-                method(part, np.zeros(size))
+    for size in (0, 1, config.n_params, 3 * config.n_params + 1):
+        with suppress(*REFUSALS):
+            engine._model.load(np.zeros(size), anything(rng))  # type: ignore[attr-defined]
+        with suppress(*REFUSALS):
+            engine._model.state(np.zeros(size))  # type: ignore[attr-defined]
     with suppress(*REFUSALS):
         Model(*[anything(rng) for _ in range(5)])
 

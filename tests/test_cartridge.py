@@ -3,7 +3,7 @@
 import random
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -245,6 +245,27 @@ def test_what_cannot_be_written_is_refused_before_the_work(
 
 
 @built
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-1], "this classic cartridge has 32,767 bytes instead of 32,768"),
+        (lambda data: data + b"\0", "this classic cartridge has 32,769 bytes instead of 32,768"),
+        (lambda data: data[:12], "not a MicroGPT cartridge that this version can play"),
+        (lambda data: b"microgpt" + data[8:], "not a MicroGPT cartridge"),
+        (lambda data: data[:8] + b"\xe9" * 8 + data[16:], "not a MicroGPT cartridge"),
+        (lambda data: data[:16] + b"\2" + data[17:], "not a MicroGPT cartridge"),
+    ],
+    ids=["cut", "longer", "a beginning", "other", "no name", "a later version"],
+)
+def test_files_that_are_not_whole_cartridges_are_refused(
+    model: Checkpoint, change: Callable[[bytes], bytes], message: str
+) -> None:
+    data = rom.build("classic", SIZES, model.state)[0].data
+    with pytest.raises(ValueError, match=message):
+        list(cartridge.play(change(data)))
+
+
+@built
 def test_buttons_are_pressed_when_they_are_to_be(model: Checkpoint) -> None:
     data = rom.build("classic", SIZES, model.state)[0].data
     untouched = list(cartridge.play(data, frames=300))
@@ -268,7 +289,7 @@ def test_cartridges_that_are_not_are_refused(model: Checkpoint) -> None:
 
 @pytest.mark.parametrize("text", ["start", "start@", "start@-1", "jump@3", "@3", "start@1.5"])
 def test_presses_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no press; write BUTTON@FRAME"):
+    with pytest.raises(ValueError, match="is not a press; write BUTTON@FRAME"):
         Press.of(text)
 
 
@@ -283,9 +304,9 @@ def test_bad_input_is_one_line(
     for arguments, message in [
         (("rom", saved, "-o", tmp_path / "x.sfc"), "n_embd is 32"),
         (("rom", not_ours, "-o", tmp_path / "x.sfc"), "not a model that microgpt can use"),
-        (("play", not_ours), "no MicroGPT cartridge"),
+        (("play", not_ours), "not a MicroGPT cartridge"),
         (("play", tmp_path / "nothing.sfc"), "No such file"),
-        (("play", not_ours, "--press", "fly@2"), "is no press"),
+        (("play", not_ours, "--press", "fly@2"), "is not a press"),
     ]:
         assert run(*arguments) == 2
         error = capsys.readouterr().err

@@ -378,8 +378,10 @@ def test_states_that_are_not_sound_are_refused(case: Case, number: float) -> Non
         good | {"extra": good["wte"]},
         good | {"wte": good["wte"][:-1]},
         {k: v for k, v in good.items() if k != "adam.v.wte"},
+        good | {"adam.t": np.array(2.5)},
+        good | {"adam.t": np.array(1e300)},
     ):
-        with pytest.raises(ValueError, match=r"parameter|tensor"):
+        with pytest.raises(ValueError, match=r"parameter|tensor|adam.t"):
             engine.load(state)
     assert (engine.state()["wte"] == good["wte"]).all()
 
@@ -429,6 +431,16 @@ def test_sizes_and_settings_of_numpy_are_numbers() -> None:
             Adam(beta2=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weight_decay is -1.0; it must be 0 or more"):
         Adam(weight_decay=-1)
+
+
+@pytest.mark.parametrize(("name", "options"), [("scalar", "none"), ("native", "dtype, threads")])
+def test_an_option_that_an_engine_has_not(name: str, options: str) -> None:
+    if reason := engines.missing(name):
+        pytest.skip(f"{name}: {reason}")
+    state = initial_state(GPTConfig(), random.Random(1))
+    line = f"^the engine {name} has no option 'm'; it has {options}$"
+    with pytest.raises(ValueError, match=line):
+        engines.create(name, GPTConfig(), state, m=8)
 
 
 def test_those_that_train_are_known() -> None:

@@ -489,6 +489,10 @@ def test_whatever_is_pressed_it_goes_on(quick: Bench, frames: int) -> None:
     press(game, "r")
     finished(game)
     assert names(game) == expected_names(game)
+    game.console.reset()
+    game.console.write(game.console.at["watched"], 0)
+    assert settings(game) == (0x1990, 4, ())
+    assert first_name(game) == expected_names(game, 1)[0]
 
 
 def possible(game: Bench) -> None:

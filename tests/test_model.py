@@ -150,6 +150,14 @@ def test_processes_share_a_model(checkpoint: Checkpoint) -> None:
     assert scores == [model.score("emma"), model.score("ava")]
 
 
+def test_what_is_no_text_is_refused(checkpoint: Checkpoint) -> None:
+    model = Model(checkpoint)
+    with pytest.raises(TypeError, match="the text is 5; it must be a string"):
+        model.score(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the text is None"):
+        model.sample(prefix=None)  # type: ignore[arg-type]
+
+
 def test_a_model_tells_what_it_is(checkpoint: Checkpoint) -> None:
     assert repr(Model(checkpoint, "scalar")) == (
         "<Model: n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27; "

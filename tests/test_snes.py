@@ -26,7 +26,7 @@ from microgpt.integers.classic import Classic
 from microgpt.snes import rom, tables
 from microgpt.snes.console import HALT, Console
 from microgpt.snes.emulator import find_core
-from tests.test_fixed import matrix, order_is_full
+from tests.test_integers import matrix, order_is_full
 
 ROOT = Path(__file__).parent.parent
 SIZES = GPTConfig(block_size=8)
@@ -443,9 +443,9 @@ def test_an_engine_takes_the_cartridge_of_its_size() -> None:
 
 
 def test_what_is_no_cartridge_is_refused() -> None:
-    with pytest.raises(ValueError, match="no MicroGPT cartridge"):
+    with pytest.raises(ValueError, match="not a MicroGPT cartridge"):
         Console(b"\0" * 32768)
-    with pytest.raises(ValueError, match="no MicroGPT cartridge"):
+    with pytest.raises(ValueError, match="not a MicroGPT cartridge"):
         Console(b"MICROGPT")
 
 

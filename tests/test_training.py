@@ -300,6 +300,10 @@ def test_ctrl_c_in_the_middle_of_many_steps_loses_none() -> None:
 def test_a_list_of_documents_is_a_dataset() -> None:
     run = microgpt.train(["emma", "ava"], steps=3, engine="scalar")
     assert run.feed.tokenizer.vocabulary == "aemv"
+    column = microgpt.train(np.array(["emma", "ava"]), steps=3, engine="scalar")
+    assert same(column.checkpoint(), run.checkpoint())
+    with pytest.raises(ValueError, match=r"came from \(a list\); give them again"):
+        Run.resume(run.checkpoint())
     with pytest.raises(TypeError, match="document 1 is 5"):
         microgpt.train(["emma", 5], steps=3)  # type: ignore[list-item]
     with pytest.raises(TypeError, match="data is 5; it must be"):

@@ -1,6 +1,7 @@
 """The engines: parallel ways to run one model, behind the protocol of base.py."""
 
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from microgpt.arrays import BROWSER, State
@@ -11,7 +12,11 @@ from microgpt.engines.base import Engine, TrainableEngine
 ENGINES = {
     "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
     "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
-    "fixed": ("fixed", "FixedEngine", "the cartridge's integers; runs models, cannot train them"),
+    "fixed": (
+        "fixed",
+        "FixedEngine",
+        "the classic cartridge's integers; runs models, cannot train them",
+    ),
     "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
 }
 if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it
@@ -33,12 +38,13 @@ def create(
         raise ValueError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
     if reason := missing(name):
         raise ValueError(f"the engine {name} is not here: {reason}")
+    known = list(signature(_class(name)).parameters)[3:]  # after config, state and optimizer
+    if unknown := [option for option in options if option not in known]:
+        raise ValueError(
+            f"the engine {name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )
     try:
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
-    except TypeError:
-        if not options:
-            raise
-        raise ValueError(f"the engine {name} does not take {', '.join(options)}") from None
     except OSError as error:
         raise ValueError(f"the engine {name} cannot start: {error}") from None
     return engine

@@ -8,7 +8,7 @@ takes the place of the mean (which is a weight of 1/n everywhere).
 
 An engine serves one thread at a time, because `reset` and `step` share a place in a document. Who
 shares one among threads locks it, as Model does. A copy (pickle, copy.deepcopy) has the same state,
-and stands at position 0.
+and is at position 0.
 """
 
 import math

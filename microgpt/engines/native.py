@@ -4,13 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from microgpt.arrays import Array, State
 from microgpt.checkpoint import check_state
-from microgpt.config import Adam, GPTConfig
+from microgpt.config import Adam, GPTConfig, whole
 from microgpt.documents import (
     Batch,
     Document,
@@ -33,7 +34,7 @@ except ImportError as error:
 T = TypeVar("T")
 DTYPES: dict[str, type[np.floating]] = {"float32": np.float32, "float64": np.float64}
 REFUSALS = (ValueError, TypeError, OverflowError)  # of the kernel, which says no more than that
-PARAMS, ADAM_M, ADAM_V, GRADIENT = range(4)  # parts of a model, as kernel.h numbers them
+PARTS = ("", "adam.m.", "adam.v.")  # of a state, by what their names begin with
 
 
 class NativeEngine:
@@ -58,8 +59,7 @@ class NativeEngine:
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}; it must be 1 or more")
+        threads = None if threads is None else whole("threads", threads, least=1)
         self.config, self.optimizer, self.dtype = config, optimizer, np.dtype(DTYPES[dtype])
         self._threads = threads
         self._model = Model(
@@ -74,22 +74,22 @@ class NativeEngine:
         for name, array in state.items():
             if (np.abs(array.astype(float)) > largest).any():
                 raise ValueError(f"tensor {name} holds numbers past the largest {self.dtype}")
-        self._put(PARAMS, [state[name] for name in names])
-        self._model.t = float(state.get("adam.t", np.zeros(())))
-        for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
-            of = [state.get(f"adam.{which}.{name}", np.zeros_like(state[name])) for name in names]
-            self._put(part, of)
-        self.reset()
+        flat = np.zeros((len(PARTS), self.config.n_params))
+        for row, part in zip(flat, PARTS, strict=True):
+            if part + names[0] in state:
+                np.concatenate([state[part + name].ravel() for name in names], out=row)
+        self._model.load(flat, float(state.get("adam.t", 0.0)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         of = (self.config, self.state(), self.optimizer, self.dtype.name, self._threads)
         return NativeEngine, of
 
     def state(self) -> dict[str, Array]:
-        state = {name: array.astype(self.dtype) for name, array in self._get(PARAMS).items()}
-        for part, which in ((ADAM_M, "m"), (ADAM_V, "v")):
-            state |= self._get(part, f"adam.{which}.")
-        return state | {"adam.t": np.array(self._model.t)}
+        flat = np.empty((len(PARTS), self.config.n_params))
+        t = self._model.state(flat)
+        params, *moments = map(partial(by_name, self.config), flat, PARTS)
+        state = {name: array.astype(self.dtype) for name, array in params.items()}
+        return state | moments[0] | moments[1] | {"adam.t": np.array(t)}
 
     def reset(self) -> None:
         self._model.reset()
@@ -172,14 +172,6 @@ class NativeEngine:
         except REFUSALS:
             check_batch(self.config, batch, *weights)
             raise
-
-    def _put(self, part: int, arrays: list[Array]) -> None:
-        self._model.put(part, np.concatenate([a.ravel() for a in arrays], dtype=np.float64))
-
-    def _get(self, part: int, prefix: str = "") -> dict[str, Array]:
-        flat = np.empty(self.config.n_params)
-        self._model.get(part, flat)
-        return by_name(self.config, flat, prefix)
 
 
 def about() -> str:

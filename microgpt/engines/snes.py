@@ -8,7 +8,7 @@ import numpy as np
 from microgpt.arrays import Array, State
 from microgpt.config import GPTConfig
 from microgpt.documents import Document, check_context, check_tokens
-from microgpt.integers.base import TEMPERATURES, IntegerModel
+from microgpt.integers.base import TEMPERATURES, IntegerModel, logits
 from microgpt.snes import rom
 from microgpt.snes.console import RESET, Console
 from microgpt.snes.emulator import check_libretro, find_core
@@ -94,6 +94,11 @@ class SnesEngine:
             "residual": (np.array(residual) * self._units["residual"]).swapaxes(0, 1),
             "hidden": (np.array(hidden) * self._units["hidden"]).swapaxes(0, 1),
         }
+
+    def expected(self, tokens: Document) -> Array:
+        """Return the logits (T, vocab_size) of the cartridge's integers, computed in Python."""
+        _, model, _ = self._parts
+        return logits(model, tokens) * self._units["logits"]
 
     def _read(self, name: str, count: int) -> Array:
         return self.console.words(self.console.at[name], count).astype(float)

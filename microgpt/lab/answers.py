@@ -14,8 +14,8 @@ from microgpt.sampling import Sampling, Stream, draw, probabilities
 from microgpt.xray import zoom
 
 MOST_NAMES = 100
-WARM = 3  # rounds of a turn
-MEASURED = 0.3  # seconds that engines are watched to tell how fast they are
+MEASURED = 0.1  # seconds that an engine is watched to tell how fast it is
+ELSEWHERE = "it runs where microgpt is installed, not in a browser"
 DIGITS = 7  # of a trace's numbers: as many as the weights have
 LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "document": zoom.document,
@@ -37,6 +37,7 @@ class Answers:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._recorded: xray.Trace | None = None  # the last graph asked for: most questions go on
+        self._made: dict[str, Any] = {}  # engines, by name: to build a cartridge takes seconds
 
     def answer(self, name: str, question: dict[str, Any]) -> Any:
         """Return the answer to a question: JSON data.
@@ -52,7 +53,7 @@ class Answers:
             "trace": self.trace,
             "backward": self.backward,
             "order": order,
-            "engines": self.engines,
+            "engine": self.engine,
             "fixed": self.fixed,
         }
         if name not in questions:
@@ -114,26 +115,31 @@ class Answers:
             self._recorded = xray.record(text, self.model.checkpoint, until="backward")
         return look_at(self._recorded, look, **place)
 
-    def engines(self, text: str) -> list[dict[str, Any]]:
-        """Return what each engine here makes of a name: logits, loss, microseconds a token."""
+    def engine(self, name: str, text: str) -> dict[str, Any]:
+        """Return what an engine makes of a name: logits, loss, microseconds a token.
+
+        A console also names its cartridge, and what the cartridge's integers make of the name.
+        """
         self._ids(text)
-        tokens = self.model.tokenizer.encode(text)[: self.model.config.block_size + 1]
-        made = {}
-        for name in engines.present():
-            try:
-                made[name] = engines.create(name, self.model.config, self.model.checkpoint.state)
-            except ValueError:
-                continue  # it is there, but for other models
-        seconds = _time(made, tokens[:-1])
-        return [
-            {
-                "name": name,
-                "what": engines.ENGINES[name][2],
-                "microseconds": 1e6 * seconds[name],
-                **_read(engine, tokens),
-            }
-            for name, engine in made.items()
-        ]
+        if name not in engines.ENGINES:
+            raise ValueError(f"there is no engine {name!r}; there are {', '.join(engines.ENGINES)}")
+        try:
+            engine = self._engine(name)
+        except ValueError as error:  # an answer too: it is missing, or holds other models only
+            return {"refused": str(error)}
+        tokens = self.model.tokenizer.encode(text)[: engine.config.block_size + 1]
+        answer = {"what": engines.ENGINES[name][2], **_read(engine, tokens)}
+        answer["microseconds"] = 1e6 * _time(engine, tokens[:-1])
+        if name == "snes":
+            answer["cartridge"] = engine.console.cartridge
+            answer["integers"] = engine.expected(tokens[:-1]).tolist()
+        return answer
+
+    def _engine(self, name: str) -> Any:
+        if name not in self._made:
+            state = self.model.checkpoint.state
+            self._made[name] = engines.create(name, self.model.config, state)
+        return self._made[name]
 
     def fixed(self, text: str, m: int, n: int) -> dict[str, Any]:
         """Return what the integer engine makes of a name in Qm.n: logits, loss, results clamped."""
@@ -170,11 +176,15 @@ class Answers:
 
 
 def host() -> dict[str, Any]:
-    """Return what can be done here: engines that train, those not here, documents, a console."""
-    present = engines.present()
+    """Return what can be done here: engines, those that train, documents, a console.
+
+    An engine that is missing has the reason.
+    """
+    missing = {name: reason for name in engines.ENGINES if (reason := engines.missing(name))}
     return {
         "engines": engines.trainable(),
-        "absent": [name for name in engines.ENGINES if name not in present],
+        "present": [name for name in engines.ENGINES if name not in missing],
+        "missing": dict.fromkeys(missing, ELSEWHERE) if BROWSER else missing,
         "data": ["world"] if BROWSER else ["world", "names"],
         "console": not BROWSER,
     }
@@ -227,17 +237,15 @@ def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:
     return {"logits": logits, "loss": sum(losses) / len(losses)}
 
 
-def _time(made: dict[str, Engine], tokens: list[int]) -> dict[str, float]:
-    """Return the seconds that each engine takes for a token: in turns, the least of the rounds."""
-    least, ends = dict.fromkeys(made, math.inf), time.perf_counter() + MEASURED
-    while time.perf_counter() < ends:
-        for name, engine in made.items():
-            for _ in range(WARM):  # after another's turn, the first find the caches cold
-                engine.reset()
-                began = time.perf_counter()
-                for token in tokens:
-                    engine.step(token)
-                least[name] = min(least[name], (time.perf_counter() - began) / len(tokens))
+def _time(engine: Engine, tokens: list[int]) -> float:
+    """Return the seconds that an engine takes for a token: the least of some rounds."""
+    least, ends = math.inf, time.perf_counter() + MEASURED
+    while least == math.inf or time.perf_counter() < ends:
+        engine.reset()
+        began = time.perf_counter()
+        for token in tokens:
+            engine.step(token)
+        least = min(least, (time.perf_counter() - began) / len(tokens))
     return least
 
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
-from microgpt.lab.answers import Answers
+from microgpt.lab.answers import ELSEWHERE, Answers
 from microgpt.lab.pyodide import to_json
 from microgpt.lab.recorded import record
 from microgpt.lab.server import MODEL, STATIC
@@ -30,7 +30,8 @@ KERNEL = Path(str(files("microgpt") / "native" / "wasm"))
 WASM = ("kernel.mjs", "kernel.wasm")  # the engine that Python there trains with
 HOST = {  # what Python there will say of itself, when it has come
     "engines": ["wasm", "scalar"],
-    "absent": [name for name in engines.ENGINES if name != "scalar"],
+    "present": ["wasm", "scalar"],
+    "missing": {name: ELSEWHERE for name in engines.ENGINES if name != "scalar"},
     "data": ["world"],
     "console": False,
 }

@@ -679,35 +679,39 @@ static size_t flat_bytes(const Config *c) {
   return sizeof(double) * n * ((size_t)c->vocab_size * 2 + (size_t)c->block_size + 12 * n * (size_t)c->n_layer);
 }
 
-static double fresh(const Model *self, long part) {
+static double fresh(const Model *self, int part) {
   return part == ADAM_M ? 1 - self->beta1 : part == ADAM_V ? 1 - self->beta2 : 1;
 }
 
-static PyObject *put(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+/* Parameters, adam.m and adam.v lie one after another in `flat`; all are taken over or none is. */
+static PyObject *load(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+  const size_t bytes = flat_bytes(&self->config);
   Py_buffer flat;
-  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "put takes 2 arguments"), NULL;
-  const long part = PyLong_AsLong(args[0]);
-  if (part < PARAMS || part > ADAM_V) return PyErr_SetString(PyExc_ValueError, "no such part"), NULL;
-  if (view(args[1], &flat, flat_bytes(&self->config), 0) < 0) return NULL;
+  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "load takes 2 arguments"), NULL;
+  const double t = PyFloat_AsDouble(args[1]);
+  if (t == -1 && PyErr_Occurred()) return NULL;
+  if (view(args[0], &flat, 3 * bytes, 0) < 0) return NULL;
   if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
-  self->kernel->put(&self->config, self->model.at, (enum Part)part, fresh(self, part), flat.buf);
+  for (int part = PARAMS; part <= ADAM_V; part++)
+    self->kernel->put(&self->config, self->model.at, (enum Part)part, fresh(self, part),
+                      (const double *)((char *)flat.buf + (size_t)part * bytes));
+  self->t = t, self->position = 0;
   self->busy = 0;
   PyBuffer_Release(&flat);
   Py_RETURN_NONE;
 }
 
-static PyObject *get(Model *self, PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *state(Model *self, PyObject *to) { /* the same, out; returns the steps taken */
+  const size_t bytes = flat_bytes(&self->config);
   Py_buffer flat;
-  if (nargs != 2) return PyErr_SetString(PyExc_TypeError, "get takes 2 arguments"), NULL;
-  const long part = PyLong_AsLong(args[0]);
-  if (part < PARAMS || part > GRADIENT) return PyErr_SetString(PyExc_ValueError, "no such part"), NULL;
-  if (view(args[1], &flat, flat_bytes(&self->config), 1) < 0) return NULL;
+  if (view(to, &flat, 3 * bytes, 1) < 0) return NULL;
   if (begin(self) < 0) return PyBuffer_Release(&flat), NULL;
-  self->kernel->get(&self->config, part == GRADIENT ? self->works[0].at : self->model.at,
-                    (enum Part)part, fresh(self, part), flat.buf);
+  for (int part = PARAMS; part <= ADAM_V; part++)
+    self->kernel->get(&self->config, self->model.at, (enum Part)part, fresh(self, part),
+                      (double *)((char *)flat.buf + (size_t)part * bytes));
   self->busy = 0;
   PyBuffer_Release(&flat);
-  Py_RETURN_NONE;
+  return PyFloat_FromDouble(self->t);
 }
 
 static PyObject *gradient(Model *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -852,8 +856,8 @@ done:
 /* ---- The type and the module ------------------------------------------------------------------------ */
 #define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))name, flags, doc}
 static PyMethodDef methods[] = {
-    METHOD(put, METH_FASTCALL, "put(part, flat): take over parameters (0), adam.m (1) or adam.v (2)."),
-    METHOD(get, METH_FASTCALL, "get(part, flat): give them, or the gradient (3)."),
+    METHOD(load, METH_FASTCALL, "load(flat, t): take over parameters, adam.m, adam.v and adam.t."),
+    METHOD(state, METH_O, "state(flat) -> t: give them."),
     METHOD(train, METH_FASTCALL, "train(batches, learning_rates, weights or None) -> losses."),
     METHOD(loss, METH_FASTCALL, "loss(batch, weights or None) -> loss."),
     METHOD(losses, METH_O, "losses(batch) -> -log p of every position, a list for each document."),
@@ -866,7 +870,6 @@ static PyMethodDef methods[] = {
 };
 
 static PyMemberDef members[] = {
-    {"t", T_DOUBLE, offsetof(Model, t), 0, "steps of Adam taken"},
     {"position", T_INT, offsetof(Model, position), READONLY, "of the next token that `step` reads"},
     {NULL, 0, 0, 0, NULL},
 };

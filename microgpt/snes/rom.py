@@ -63,6 +63,7 @@ class Rom:
     segments: dict[str, int]  # bytes that each segment takes
 
 
+VERSION = 1  # of the directory; see inference.asm
 # What the directory at the start of a ROM holds, after "MICROGPT" and the cartridge's name.
 FIELDS = (
     *("version", "block_size", "command", "argument", "registers", "beam", "tokens_done", "ring"),
@@ -145,12 +146,19 @@ def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
     Raises:
         ValueError: it is not one of our cartridges.
     """
-    if len(data) < 0x8000 or data[:8] != b"MICROGPT":
-        raise ValueError("this is no MicroGPT cartridge; `microgpt rom` makes one")
-    numbers = [
-        int.from_bytes(data[i : i + 2], "little") for i in range(16, 16 + 2 * len(FIELDS), 2)
-    ]
-    return data[8:16].decode("ascii").strip(), dict(zip(FIELDS, numbers, strict=True))
+    name = data[8:16].decode("ascii", "replace").strip()
+    words = (data[i : i + 2] for i in range(16, 16 + 2 * len(FIELDS), 2))
+    fields = {field: int.from_bytes(w, "little") for field, w in zip(FIELDS, words, strict=True)}
+    if data[:8] != b"MICROGPT" or name not in CARTRIDGES or fields["version"] != VERSION:
+        raise ValueError(
+            "this is not a MicroGPT cartridge that this version can play; `microgpt rom` makes one"
+        )
+    if len(data) != CARTRIDGES[name].kilobytes * 1024:
+        raise ValueError(
+            f"this {name} cartridge has {len(data):,} bytes instead of "
+            f"{CARTRIDGES[name].kilobytes * 1024:,}: it is damaged; make it again"
+        )
+    return name, fields
 
 
 def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = None) -> Rom:

@@ -42,7 +42,7 @@ from tests.cli.conftest import Command, Finished, complaint
         ("train --resume model.safetensors --steps 5", "nothing to resume"),
         (
             "train --data world --engine scalar --dtype float32",
-            "the engine scalar does not take dtype",
+            "the engine scalar has no option 'dtype'",
         ),
         ("train --data world --dtype float16", "float16"),
         ("train --data world --patience 3", "patience needs documents held out"),

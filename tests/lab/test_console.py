@@ -136,7 +136,7 @@ def test_where_there_is_no_core_the_page_shows_a_recording(
     (tmp_path / "sitecustomize.py").write_text(
         "from microgpt.snes import emulator, rom\n"
         "emulator.FOLDERS = ()\n"
-        "rom.assemble = lambda *given: rom.Rom(b'MICROGPT' + bytes(32768), {}, {})\n"
+        "rom.assemble = lambda *given: rom.Rom(b'MICROGPTclassic \\x01' + bytes(32751), {}, {})\n"
     )
     lab = start(PYTHONPATH=str(tmp_path))
     with browser.new_context() as context:

@@ -211,7 +211,7 @@ def test_the_run_shows_held_out_names(show: Open) -> None:
     expect(page.locator(".losses")).to_contain_text("loss, nats/token")
     expect(page.locator(".losses")).to_contain_text("steps")
     assert STEPS == 1000
-    expect(page.locator(".losses")).to_contain_text("1000")
+    expect(page.locator(".losses")).to_contain_text("1,000")
 
 
 def test_leaving_edit_keeps_the_code(show: Open) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 import microgpt
 from microgpt import dataset, engines, xray
@@ -18,6 +18,7 @@ from microgpt.lab import notebook
 from microgpt.lab.jobs import bits
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
+from microgpt.snes import rom
 from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
@@ -415,8 +416,8 @@ def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
     there.sort(key=lambda name: name != "scalar")  # the measure of the others stands first
     rows = page.locator(".engine")
     expect(rows).to_have_count(len(there))
-    with page.expect_response(lambda response: response.url.endswith("/engines")):
-        page.get_by_role("button", name="Measure again").click()
+    expect(page.locator(".its-loss")).to_have_count(len(there))
+    page.get_by_role("button", name="Measure again").click()
     picture(page, "engines")
     page.locator(".position").nth(2).click()
     for i, name in enumerate(there):
@@ -425,6 +426,61 @@ def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
         assert close(numbers(rows.nth(i).locator(".logit")), logits)
         (loss,) = numbers(rows.nth(i).locator(".its-loss"))
         assert close(loss, Model(model.checkpoint, name).score("emma").loss)
+
+
+def test_two_cartridges_have_two_names(show: Open) -> None:
+    page = show("engines?text=emma")
+    expect(
+        page.locator(".engine", has_text="fixed the classic cartridge's, in Q8.8")
+    ).to_be_visible()
+    if engines.missing("snes"):
+        pytest.skip(str(engines.missing("snes")))
+    row = page.locator(".engine", has_text="snes the turbo cartridge")
+    expect(row).to_contain_text("Not one bit differs from the turbo cartridge's own integers")
+
+
+def test_an_engine_is_shown_as_soon_as_it_has_answered(show: Open) -> None:
+    page = show()
+
+    def only_scalar(route: Route) -> None:
+        if "scalar" in (route.request.post_data or ""):
+            route.continue_()  # the others are never answered
+
+    page.route("**/api/ask/engine", only_scalar)
+    page.keyboard.press("Alt+Digit5")
+    expect(page.locator(".its-loss")).to_have_count(1)
+    busy = page.locator(".engine[aria-busy=true]")
+    expect(busy).to_have_count(len(engines.present()) - 1)
+    expect(busy.first).to_contain_text("reading the name")
+    expect(busy.last).to_contain_text("waiting for its turn")
+
+
+def test_every_engine_reads_the_word_that_the_field_shows(show: Open, model: Model) -> None:
+    page = show("engines?text=emma")
+    field = page.get_by_label("The name that all read")
+    expect(page.locator(".its-loss").first).to_be_visible()
+    field.fill("Zoë")
+    field.press("Enter")
+    expect(field).to_have_value("zoe")
+    expect(page.locator(".positions")).to_have_text("BOSzoe")
+    expect(page.locator(".engines")).to_contain_text("ë is read as e")
+    row = page.locator(".engine:not(.stale)", has_text="scalar")
+    row.wait_for()
+    assert close(numbers(row.locator(".its-loss")), model.score("zoe").loss)
+    field.fill("木")
+    field.press("Enter")
+    expect(page.locator(".engines")).to_contain_text("the model has no “木”")
+    expect(field).to_have_value("zoe")
+
+
+def test_an_engine_that_is_missing_says_why_and_the_others_answer(browser: Browser) -> None:
+    lab = start(PATH="")
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{lab.port}/#engines&token={lab.token}")
+        expect(page.locator(".absent")).to_contain_text(f"snes{rom.CC65}")
+        expect(page.locator(".its-loss")).to_have_count(3)
+    stop(lab)
 
 
 def test_the_dial_of_bits(show: Open, model: Model) -> None:
@@ -441,7 +497,7 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
     assert close(numbers(of), loss)
     assert numbers(page.locator(".clamped")) == [clamped]
     engine = FixedEngine(model.config, model.checkpoint.state, m=3, n=2)
-    row = page.locator(".engine", has_text="fixed in Q3.2")
+    row = page.locator(".engine", has_text="in Q3.2")
     logits = engine.inspect(model.tokenizer.encode("kai")[:-1])["logits"][0]
     assert close(numbers(row.locator(".logit")), logits)
     page.get_by_label("m, before the point").focus()
@@ -453,7 +509,7 @@ def test_the_dial_of_bits(show: Open, model: Model) -> None:
     expect(page.locator(".bits .headline")).to_contain_text("Q1.1")
     page.get_by_label("n, behind it").press("End")
     expect(page.locator(".bits .headline")).to_contain_text("Q1.15 16 bits")
-    expect(page.locator(".refused")).to_contain_text("sums of products hold")
+    expect(page.locator(".bits .refused")).to_contain_text("sums of products hold")
     page.get_by_label("m, before the point").press("End")
     expect(page.locator(".bits .headline")).to_contain_text("Q15.1 16 bits")  # 16 at most
     page.get_by_label("m, before the point").fill("4")

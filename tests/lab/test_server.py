@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microgpt
-from microgpt import dataset
+from microgpt import dataset, engines
 from microgpt.engines.fixed import FixedEngine
 from microgpt.lab.answers import Answers
 from microgpt.lab.jobs.controls import Controls
@@ -27,6 +27,7 @@ from microgpt.lab.plane import plane
 from microgpt.lab.server import MOST
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
+from microgpt.snes import rom
 from tests.lab.conftest import Lab, ended, events, start, stop, workers
 
 SOURCE = Path(__file__).parents[2] / "microgpt" / "gpt.py"
@@ -204,6 +205,48 @@ def test_there_is_no_such_value(lab: Lab, place: dict[str, Any]) -> None:
     status, told = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
     assert status == 422
     assert "no place in the graph" in told["error"]
+
+
+def test_each_engine_answers_for_itself(lab: Lab, model: Model) -> None:
+    host = lab.post("/api/ask/host", {})[1]
+    assert {*host["present"], *host["missing"]} == {*engines.ENGINES}
+    tokens = model.tokenizer.encode("emma")
+    for name in engines.ENGINES:
+        answer = lab.post("/api/ask/engine", {"name": name, "text": "emma"})[1]
+        if reason := engines.missing(name):
+            assert reason == host["missing"][name]
+            assert reason in answer["refused"]
+            continue
+        engine = engines.create(name, model.config, model.checkpoint.state)
+        assert answer["microseconds"] > 0
+        assert answer["loss"] == pytest.approx(Model(model.checkpoint, name).score("emma").loss)
+        assert np.allclose(answer["logits"], engine.inspect(tokens[:-1])["logits"], atol=1e-6)
+        if name == "snes":
+            assert answer["cartridge"] == "turbo"  # for a model of 16 positions
+            assert answer["logits"] == answer["integers"], "not one bit differs"
+    assert lab.post("/api/ask/engine", {"name": "abacus", "text": "emma"})[0] == 422
+
+
+def test_without_an_assembler_the_other_engines_answer() -> None:
+    lab = start(PATH="")
+    host = lab.post("/api/ask/host", {})[1]
+    assert host["missing"]["snes"] == rom.CC65
+    assert "scalar" in host["present"]
+    status, answer = lab.post("/api/ask/engine", {"name": "snes", "text": "emma"})
+    assert (status, [*answer]) == (200, ["refused"])
+    assert rom.CC65 in answer["refused"]
+    assert lab.post("/api/ask/engine", {"name": "scalar", "text": "emma"})[1]["loss"] > 0
+    stop(lab)
+
+
+def test_an_engine_that_sees_less_reads_what_it_sees(lab: Lab) -> None:
+    name = trained(lab, block_size=32)
+    text = "abcdefghijklmnopqrst"
+    for engine, positions in (("native", 21), ("snes", 16)):
+        if not engines.missing(engine):
+            question = {"name": engine, "text": text}
+            answer = lab.post(f"/api/ask/engine?model={name}", question)[1]
+            assert len(answer.get("logits", "." * positions)) == positions
 
 
 def test_a_full_context_is_no_error(lab: Lab) -> None:

@@ -313,7 +313,7 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         expect(page.get_by_label("Engine")).to_have_value("wasm")
         page.get_by_role("button", name="Train", exact=True).click()
         go(page, "engines")
-        expect(page.locator(".engines")).to_contain_text("Not here: native")
+        expect(page.locator(".absent")).to_contain_text("nativeit runs where microgpt is installed")
         for width in (320, 1280):
             page.set_viewport_size({"width": width, "height": 640})
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width
@@ -425,6 +425,18 @@ def test_a_run_takes_commands_outlives_its_screen_and_ends(page: Page) -> None:
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     with its.expect_event("close"):
         page.get_by_role("button", name="Reset").click()
+
+
+def test_it_learns_from_a_list_of_ones_own(page: Page) -> None:
+    go(page, "training?data=own&steps=20&engine=wasm")
+    page.get_by_label("Your list").fill("Ångström\nab\nba\nabba")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.locator(".verdict-box")).to_contain_text("over the last 20 steps", timeout=60_000)
+    expect(page.locator(".verdict-box")).to_contain_text(
+        "11 tokens"
+    )  # Å n g s t r ö m a b, and BOS
+    assert next(e for e in events(page) if "bigram" in e)["held_out"] == 0
+    page.get_by_role("button", name="Reset").click()
 
 
 def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:

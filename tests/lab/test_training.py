@@ -176,6 +176,15 @@ def test_an_address_asks_for_another_run(show: Open) -> None:
     expect(page.locator("select[data-key=steps]")).to_have_value("500")
 
 
+def test_a_run_that_cannot_begin_says_why_and_goes_on_saying_it(show: Open) -> None:
+    page = show("training?steps=12&n_head=3")
+    page.locator(".transport .strong").click()
+    expect(page.locator(".headline .wrong")).to_contain_text("multiple of n_head")
+    expect(page.locator(".transport .strong")).to_have_text("Train")
+    page.get_by_label("Heads").select_option("4")
+    expect(page.locator(".headline")).to_contain_text("Press Train")
+
+
 def test_train_on_a_list_of_ones_own_and_play_with_it(show: Open) -> None:
     page = show("training?steps=30")
     page.get_by_label("Data").select_option("own")

@@ -11,45 +11,47 @@ from microgpt.model import Model
 
 HELD_OUT = 0.05  # of the names, where the model's record says nothing
 NAMES = 200  # held out, that each Qm.n is measured on
+WIDTHS = range(2, 17)  # bits
 
 
 def measure(checkpoint: Checkpoint) -> Iterator[Event]:
     """Measure every Qm.n of the integer engine on names held out: how many bits does it need?
 
-    A width can be divided in many ways. `choosing` tells the best of them: the loss on other names
-    than those that `loss` is of.
+    A width can be divided in many ways. `choosing` says which is best: it is the loss on other
+    names than those that `loss` is of.
     """
     model = Model(checkpoint.model())
     fraction = model.training.get("feed", {}).get("val")
-    parts = dataset.split(dataset.load("world").documents, fraction or HELD_OUT)
-    known = set(model.tokenizer.vocabulary)
-    val, test = (
-        [t for t in part if known.issuperset(t)][:NAMES] for part in (parts.val, parts.test)
-    )
-    if not (val and test):
-        raise ValueError("the names held out are in letters that the model does not know")
-    choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
+    val, test = held_out(model, fraction or HELD_OUT)
     yield {
         "names": len(test),
         "unseen": bool(fraction),
         "float": sum(model.score(text).loss for text in test) / len(test),
         "uniform": math.log(model.config.vocab_size),
     }
-    for width in range(2, 17):
-        for n in range(1, width):
-            m = width - n
-            try:
-                engine: Any = engines.create(
-                    "fixed", model.config, model.checkpoint.state, m=m, n=n
-                )
-            except ValueError:  # sums of its products could leave 32 bits
-                continue
-            loss, saturations = engine.loss(reported), engine.saturations
-            yield {
-                "m": m,
-                "n": n,
-                "loss": loss,
-                "saturations": saturations,
-                "choosing": engine.loss(choosing),
-            }
+    choosing, reported = ([model.tokenizer.encode(text) for text in part] for part in (val, test))
+    for m, n in [(width - n, n) for width in WIDTHS for n in range(1, width)]:
+        try:
+            engine: Any = engines.create("fixed", model.config, model.checkpoint.state, m=m, n=n)
+        except ValueError:  # sums of its products could leave 32 bits
+            continue
+        point = {"m": m, "n": n, "loss": engine.loss(reported), "saturations": engine.saturations}
+        yield point | {"choosing": engine.loss(choosing)}
     yield {"done": True}
+
+
+def held_out(model: Model, fraction: float) -> tuple[list[str], list[str]]:
+    """Return names to choose by and names to report on, in letters that a model knows.
+
+    Raises:
+        ValueError: there are none.
+    """
+    parts = dataset.split(dataset.load("world").documents, fraction)
+    known = set(model.tokenizer.vocabulary)
+    val, test = (
+        [text for text in part if known.issuperset(text)][:NAMES]
+        for part in (parts.val, parts.test)
+    )
+    if not (val and test):
+        raise ValueError("the names held out are in letters that the model does not know")
+    return val, test

@@ -404,10 +404,11 @@ function lossesOf(work, known, wide, tall) {
   const lines = [0, 1].map((which) => running(work.pairs.map((pair) => pair[which])));
   const before = work.idea && known ? [known.ours, work.idea.yours] : [];
   const seen = [...lines.flat(), ...before.flat(), ...work.looks.flatMap((look) => look.held_out)];
-  const low = Math.floor(Math.min(2.4, ...seen) * 5) / 5,
+  const low = Math.floor(Math.min(2.4, ...seen) * 5) / 5 - 0.2,
     top = Math.min(4.5, Math.max(3.4, ...seen));
+  const whole = (/** @type {number} */ step) => step.toLocaleString("en");
   const { frame, line, x, y } = plot(wide, tall, {
-    x: { from: 0, to: total, ticks: ticks(0, total, total / 4), title: "steps" },
+    x: { from: 0, to: total, ticks: ticks(0, total, total / 4), title: "steps", show: whole },
     y: { from: low, to: top, ticks: ticks(low, top, 0.5), title: "loss, nats/token" },
   });
   const who = ["ours", "yours"];

@@ -24,6 +24,7 @@ import { runner } from "../runner.mjs";
  * @property {any[]} looks
  * @property {number} shown  the look that is scrubbed to; -1 is the last
  * @property {string} trained  the model as it is now, where it rests
+ * @property {string} error
  * @property {boolean} paused
  * @property {boolean} done
  */
@@ -111,7 +112,7 @@ function trainingOf(model, params) {
 /** What no run has shown yet. */
 function nothing() {
   const none = { losses: [], smooth: [], val: [], looks: [] };
-  return { about: null, ...none, shown: -1, trained: "", paused: false, done: false };
+  return { about: null, ...none, shown: -1, trained: "", error: "", paused: false, done: false };
 }
 
 /** A run of the page's, from its beginning to its end, whoever looks on.
@@ -135,7 +136,7 @@ function create(model, wish) {
 
   /** @param {any} event */
   function hear(event) {
-    if (event.error) throw new Error(event.error);
+    if (event.error) session.error = event.error;
     if (event.steps) session.about = event;
     for (const loss of event.losses ?? []) {
       const before = session.smooth.at(-1) ?? loss;
@@ -360,7 +361,8 @@ function lossesOf({ session, changed }) {
 
 /** @param {Session} session */
 function headlineOf(session) {
-  const { about, wish, val, losses, smooth } = session;
+  const { about, wish, val, losses, smooth, error } = session;
+  if (error) return [h("span", { class: "wrong" }, error)];
   if (!about) return ["Press Train: a model begins from noise, in a process of its own."];
   const { at } = lookOf(session);
   const held = val.filter(([step]) => step <= at).at(-1);
