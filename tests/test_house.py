@@ -38,14 +38,7 @@ def imports(module: Path) -> set[str]:
     """Return the modules of ours that a module imports, as dotted names inside the package."""
     found = set()
     tree = ast.parse(module.read_text("utf-8"))
-    unread = {  # what only a type checker reads makes no arrow
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for statement in node.body
-        for inner in ast.walk(statement)
-    }
-    for node in set(ast.walk(tree)) - unread:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -160,6 +160,6 @@ def test_what_is_no_text_is_refused(checkpoint: Checkpoint) -> None:
 
 def test_a_model_tells_what_it_is(checkpoint: Checkpoint) -> None:
     assert repr(Model(checkpoint, "scalar")) == (
-        "<Model: n_layer=1, n_embd=16, n_head=4, block_size=16, vocab_size=27; "
+        "<Model: vocab_size=27, n_layer=1, n_embd=16, n_head=4, block_size=16; "
         "4,192 parameters; engine scalar>"
     )

@@ -15,13 +15,16 @@ from microgpt.cli import options
 from microgpt.cli.commands import group
 from microgpt.cli.progress import advance, best, log
 from microgpt.cli.terminal import note, say
+from microgpt.config import Adam
 from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
-SETTINGS = ("steps", "lr")
+SETTINGS = ("steps", "lr", "warmup", "patience")
+OPTIMIZER = ("beta1", "beta2", "weight_decay")
 SHOWN = ("data", "engine", "steps", "batch", "seed", "lr", *SIZES)  # in every "repeat with" line
+FASTEST = next(iter(engines.ENGINES))
 KINDS = {  # what a settings file may give for a parameter of such a type
     "integer": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
@@ -75,11 +78,16 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
 @click.option("--batch", type=int, default=1, help="Documents a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
 @click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
+@click.option("--warmup", type=int, default=0, help="Steps over which the rate rises.")
+@click.option("--beta1", type=float, default=0.85, help="Adam: how much of the gradient is kept.")
+@click.option("--beta2", type=float, default=0.99, help="Adam: the same for its square.")
+@click.option("--weight-decay", type=float, default=0.0, help="AdamW: lr times this is taken off.")
 @click.option("--n-layer", type=int, default=1, help="Blocks.")
 @click.option("--n-embd", type=int, default=16, help="Width of the model.")
 @click.option("--n-head", type=int, default=4, help="Attention heads.")
 @click.option("--block-size", type=int, default=16, help="Longest context.")
-@click.option("--val", type=float, default=0.0, help="Share held out to validate; as much to test.")
+@click.option("--val", type=float, default=0.0, help="Share held out, looked at ten times.")
+@click.option("--patience", type=int, help="Stop after so many looks without a new best.")
 @options.out("Write the model (safetensors), now and then and last.")
 @click.option("--keep-best", is_flag=True, help="Also keep the best by validation: FILE.best...")
 @click.option("--log", metavar="FILE", type=options.File(), help="Write one JSON line a step.")
@@ -101,6 +109,7 @@ def train(context: click.Context, /, **given: Any) -> int:
     try:
         with log(given["log"], run) as write:
             if not given["quiet"]:
+                _warn(run, given)
                 _introduce(run, given["start"])
             finished = advance(run, out, write, given["keep_best"], given["quiet"])
     except BrokenPipeError:  # nobody reads how it goes any more
@@ -110,6 +119,8 @@ def train(context: click.Context, /, **given: Any) -> int:
     if finished:
         if out:
             run.checkpoint().model().save(out)
+        if run.step < run.settings.steps and not given["quiet"]:
+            note(f"stopped after step {run.step}: patience; the best was {run.best_val_loss:.4f}")
         _report(run, given["quiet"])
         return 0
     path = out or str(files.unused("interrupted.safetensors"))
@@ -123,10 +134,6 @@ def train(context: click.Context, /, **given: Any) -> int:
 
 def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
-    if not given["data"] and data.name != "names":
-        note("the published names cannot be fetched; using the built-in ones (--data world)")
-    if not given["engine"] and (reason := engines.missing(next(iter(engines.ENGINES)))):
-        note(f"the fastest engine is missing, training with {engines.default()}: {reason}")
     start = Checkpoint.load(given["start"]) if given["start"] else None
     if start:
         _refuse_changes(context, {name: getattr(start.config, name) for name in SIZES}, "--from")
@@ -135,7 +142,10 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     )
     return Run(
         feed,
-        Settings(**{name: given[name] for name in SETTINGS}),
+        Settings(
+            **{name: given[name] for name in SETTINGS},
+            optimizer=Adam(**{name: given[name] for name in OPTIMIZER}),
+        ),
         given["engine"],
         sizes=None if start else {name: given[name] for name in SIZES},
         start=start,
@@ -148,9 +158,13 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     if given["start"]:
         raise click.UsageError("--resume goes on with a run, --from begins one; give one of them")
     loaded = Checkpoint.load(path)
+    if "adam.t" not in loaded.state:
+        raise click.UsageError(
+            f"{path} is a finished model, nothing to resume; --from {path} trains it further"
+        )
     try:
-        data = given["data"]
-        run = Run.resume(loaded, Pretraining.of(loaded, dataset.load(data)) if data else None)
+        feed = Pretraining.of(loaded, dataset.load(given["data"])) if given["data"] else None
+        run = Run.resume(loaded, feed, given["steps"] if _is_given(context, "steps") else None)
     except FileNotFoundError as error:
         raise click.UsageError(
             f"{error.filename}, the data of {path}, is not there; say where it is now: --data FILE"
@@ -164,17 +178,21 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
 def _refuse_changes(context: click.Context, fixed: dict[str, Any], by: str) -> None:
     """Refuse an option, or a setting of the file, that is not what the run or model has."""
     for name, value in fixed.items():
-        default = context.get_parameter_source(name) is ParameterSource.DEFAULT
-        if name != "data" and not default and context.params[name] != value:
+        if name != "data" and _is_given(context, name) and context.params[name] != value:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} is {value} there; {by} cannot change it"
             )
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _settings(run: Run[Pretraining]) -> dict[str, Any]:
     """Return the options that would make the run again, by name."""
     given = {"data": run.feed.dataset.name, "engine": run.engine_name, **run.options}
     given |= {name: getattr(run.settings, name) for name in SETTINGS}
+    given |= {name: getattr(run.settings.optimizer, name) for name in OPTIMIZER}
     given |= {name: run.feed.record()[name] for name in FEED}
     given |= {name: getattr(run.config, name) for name in SIZES}
     return dict.fromkeys(SHOWN) | given
@@ -204,6 +222,23 @@ def _unfinished(path: str) -> bool:
         return False
 
 
+def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
+    """Say what is not as it would be expected."""
+    data, size = run.feed.dataset, run.config.block_size
+    if not (given["data"] or given["resume"]) and data.name != "names":
+        note("the published names cannot be fetched; using the built-in ones (--data world)")
+    if not (given["engine"] or given["resume"]) and (reason := engines.missing(FASTEST)):
+        note(f"the fastest engine is missing, training with {run.engine_name}: {reason}")
+    if run.truncated:
+        note(
+            f"{run.truncated:,} of {len(data.documents):,} documents are longer than {size} "
+            "characters; their ends are not read: "
+            f"give --block-size {max(map(len, data.documents))}"
+        )
+    if odd := data.odd_break():
+        note(odd)
+
+
 def _introduce(run: Run[Pretraining], start: str | None) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
     config, data = run.config, run.feed.dataset
@@ -214,7 +249,8 @@ def _introduce(run: Run[Pretraining], start: str | None) -> None:
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
-        if not (start and name in SIZES) and (name in SHOWN or value != defaults[name]):
+        known = value is None or (start and name in SIZES)
+        if not known and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", str(value)]
     say(f"repeat with: {shlex.join(words)}", flush=True)
 

@@ -32,12 +32,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from microgpt.checkpoint import Checkpoint
+from microgpt.checkpoint import SHIPPED, Checkpoint
 from microgpt.lab.jobs import console
 from microgpt.lab.models import Models
 
 STATIC = Path(str(files("microgpt.lab") / "static"))
-MODEL = Path(str(files("microgpt") / "data" / "model.safetensors"))
+MODEL = SHIPPED
 MOST = 1_000_000  # bytes of one question: an edited gpt.py fits many times, a list of names too
 RUNS = 40  # runs at once; a class, and everyone's second tab
 HEADERS = {
@@ -243,17 +243,18 @@ def serve(model: str | None, port: int, show: Callable[[str], None], browse: boo
             f"port {port} cannot be used ({error.strerror}); give another: --port 0 "
             "takes one that is free"
         ) from None
-    port = listening.getsockname()[1]
-    token = secrets.token_urlsafe(24)
-    application = create(Path(model or MODEL), token, port)
-    address = f"http://127.0.0.1:{port}/#token={token}"
-    config = uvicorn.Config(
-        application,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=1,  # open event streams are no reason to stay
-    )
-    show(address)
-    if browse:
-        threading.Timer(0.3, webbrowser.open, [address]).start()
-    uvicorn.Server(config).run(sockets=[listening])
+    with listening:
+        port = listening.getsockname()[1]
+        token = secrets.token_urlsafe(24)
+        application = create(Path(model or MODEL), token, port)
+        address = f"http://127.0.0.1:{port}/#token={token}"
+        config = uvicorn.Config(
+            application,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,  # open event streams are no reason to stay
+        )
+        show(address)
+        if browse:
+            threading.Timer(0.3, webbrowser.open, [address]).start()
+        uvicorn.Server(config).run(sockets=[listening])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microgpt.xray.graph import Graph
-from microgpt.xray.trace import Event, Seen, Trace
+from microgpt.xray.recording import Event, Recording, Seen
 
 AHEAD = 200  # statements looked ahead for where two runs meet again
 
@@ -65,7 +65,7 @@ class Difference:
         return "\n".join([*lines, "first number that differs:", f"  {self.number}"])
 
 
-def diff(a: Trace, b: Trace) -> Difference:
+def diff(a: Recording, b: Recording) -> Difference:
     """Find where two runs part: the first statement that differs in its text, the first number.
 
     Statements are matched by function and text, not by line number, and numbers by name, so an
@@ -80,18 +80,18 @@ def diff(a: Trace, b: Trace) -> Difference:
     return Difference(_place(a, parted), _place(b, parted), number)
 
 
-def _keys(trace: Trace) -> list[Key]:
+def _keys(trace: Recording) -> list[Key]:
     return [(trace.calls[e.call].fn, trace.code(e.line)) for e in trace.events]
 
 
-def _place(trace: Trace, index: int) -> Place | None:
+def _place(trace: Recording, index: int) -> Place | None:
     if index >= len(trace.events):
         return None
     event = trace.events[index]
     return Place(index, trace.calls[event.call].fn, event.line, trace.code(event.line))
 
 
-def _numbers(a: Trace, b: Trace, keys_a: list[Key], keys_b: list[Key]) -> Iterator[Number]:
+def _numbers(a: Recording, b: Recording, keys_a: list[Key], keys_b: list[Key]) -> Iterator[Number]:
     """Yield what differs between statements in the same place."""
     i = j = 0
     heard = False  # gradients come after backward() and before adam() uses them
@@ -118,7 +118,7 @@ def _meet(a: Sequence[Key], b: Sequence[Key]) -> tuple[int, int]:
     return len(a), len(b)
 
 
-def _compare(a: Trace, b: Trace, x: Event, y: Event) -> Iterator[Number]:
+def _compare(a: Recording, b: Recording, x: Event, y: Event) -> Iterator[Number]:
     if a.graph and b.graph and (x.skipped or y.skipped):
         return  # what these rounds did, the graph tells number by number
     for name in (n for n in x.set if n in y.set):
@@ -140,7 +140,7 @@ def _grad(seen: Seen) -> float:
     return grad
 
 
-def _gradients(a: Trace, b: Trace) -> Iterator[Number]:
+def _gradients(a: Recording, b: Recording) -> Iterator[Number]:
     """Yield gradients that differ: as they were written, or of the parameters in the end."""
     if a.graph is None or b.graph is None:
         return

@@ -1,16 +1,12 @@
 """Where in a trace the numbers are that the page draws: this file knows gpt.py's names."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microgpt.xray.graph import unrun
-
-if TYPE_CHECKING:
-    from microgpt.xray.trace import Trace
+from microgpt.xray.recording import Recording
 
 
-def locate(trace: Trace) -> list[dict[str, Any]]:
+def locate(trace: Recording) -> list[dict[str, Any]]:
     """Return, for each call of gpt(), where in the trace to find what it computed.
 
     Each holds call, token, pos and, as nodes: logits, probs, surprise, attention (by layer, by
@@ -30,7 +26,7 @@ def locate(trace: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def _layers(trace: Trace, gpt: int) -> dict[str, Any]:
+def _layers(trace: Recording, gpt: int) -> dict[str, Any]:
     """Return the attention, residual stream and hidden units of a call of gpt()."""
     found: dict[str, Any] = {"attention": [], "residual": [], "hidden": []}
     start, end = trace.calls[gpt].events
@@ -51,7 +47,7 @@ def _layers(trace: Trace, gpt: int) -> dict[str, Any]:
     return found
 
 
-def _guess(trace: Trace, gpt: int) -> dict[str, Any]:
+def _guess(trace: Recording, gpt: int) -> dict[str, Any]:
     """Return a call's logits and, from what comes after it, probabilities and surprise."""
     parent, (_, end) = trace.calls[gpt].parent, trace.calls[gpt].events
     found: dict[str, Any] = {"logits": trace.events[end - 1].set.get("return", {}).get("nodes")}
@@ -66,7 +62,7 @@ def _guess(trace: Trace, gpt: int) -> dict[str, Any]:
     return found
 
 
-def _last(trace: Trace, call: int, name: str, before: int) -> Any:
+def _last(trace: Recording, call: int, name: str, before: int) -> Any:
     for event in reversed(trace.events[trace.calls[call].events[0] : before]):
         if event.call == call and name in event.set:
             return event.set[name].get("nodes")

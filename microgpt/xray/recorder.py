@@ -19,7 +19,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from microgpt.xray.graph import Graph, Step, runs
-from microgpt.xray.trace import Call, Event, Seen
+from microgpt.xray.recording import Call, Event, Seen
 
 QUIET = {"add", "dot", "flat", "cache", "init", "encode", "decode", "find", "read", "main"}
 ROUNDS = {"backward": 4, "adam": 2}  # loops over thousands of Values: rounds shown line by line

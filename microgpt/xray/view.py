@@ -1,17 +1,13 @@
 """A trace to look at: as text of 80 columns, and as HTML for a notebook."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from microgpt.xray.graph import unrun
 from microgpt.xray.positions import locate
-
-if TYPE_CHECKING:
-    from microgpt.xray.trace import Seen, Trace
+from microgpt.xray.recording import Recording, Seen
 
 BARS = "▁▂▃▄▅▆▇█"
 SHADES = " ░▒▓█"
@@ -23,7 +19,7 @@ STYLE = """
 """
 
 
-def text(trace: Trace) -> str:
+def text(trace: Recording) -> str:
     """Return what a trace shows, in 80 columns."""
     parts = [_head(trace)]
     if trace.error:
@@ -40,7 +36,7 @@ def text(trace: Trace) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _head(trace: Trace) -> str:
+def _head(trace: Recording) -> str:
     loss = f"loss {trace.loss:.4f} nats/token" if trace.loss is not None else ""
     values = len(trace.data) - trace.first
     head = [trace.document, loss, f"{len(trace.events)} statements", f"{values:,} Values"]
@@ -52,20 +48,20 @@ def _stop(error: dict[str, Any]) -> str:
     return f"it stopped{where}: {error['message']}"
 
 
-def _token(trace: Trace, token: int | None) -> str:
+def _token(trace: Recording, token: int | None) -> str:
     if token is None:
         return "?"
     return trace.vocabulary[token] if token < len(trace.vocabulary) else "BOS"
 
 
-def _guess(trace: Trace, position: dict[str, Any], count: int) -> list[tuple[str, float]]:
+def _guess(trace: Recording, position: dict[str, Any], count: int) -> list[tuple[str, float]]:
     """Return the likeliest next tokens, and how likely they are."""
     probs = [trace.data[node] for node in unrun(position.get("probs") or [])]
     best = sorted(range(len(probs)), key=lambda i: -probs[i])[:count]
     return [(_token(trace, i), probs[i]) for i in best]
 
 
-def _next(trace: Trace, position: dict[str, Any]) -> tuple[str, float | None]:
+def _next(trace: Recording, position: dict[str, Any]) -> tuple[str, float | None]:
     """Return the token that came next, and how likely it was held."""
     probs, pos = [*unrun(position.get("probs") or [])], position["pos"]
     if pos + 1 >= len(trace.tokens):
@@ -74,7 +70,7 @@ def _next(trace: Trace, position: dict[str, Any]) -> tuple[str, float | None]:
     return _token(trace, target), trace.data[probs[target]] if target < len(probs) else None
 
 
-def _guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
+def _guesses(trace: Recording, positions: Sequence[dict[str, Any]]) -> str:
     rows = ["pos  reads  next  p(next)  surprise  would rather guess"]
     for position in positions:
         token, p = _next(trace, position)
@@ -88,7 +84,7 @@ def _guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
     return "\n".join(map(_fit, rows))
 
 
-def _lines(trace: Trace, position: dict[str, Any]) -> str:
+def _lines(trace: Recording, position: dict[str, Any]) -> str:
     call = position["call"]
     first, end = trace.calls[call].events
     mine = [i for i in range(first, end) if trace.events[i].call == call]
@@ -96,11 +92,11 @@ def _lines(trace: Trace, position: dict[str, Any]) -> str:
     return f"{title}\n{_listing(trace, mine)}"
 
 
-def _span(trace: Trace, events: Sequence[int]) -> str:
+def _span(trace: Recording, events: Sequence[int]) -> str:
     return f"events {events[0]} to {events[-1]}" if events else "no events"
 
 
-def _listing(trace: Trace, events: Sequence[int]) -> str:
+def _listing(trace: Recording, events: Sequence[int]) -> str:
     rows = []
     for index in events[:60]:
         event = trace.events[index]
@@ -113,7 +109,7 @@ def _listing(trace: Trace, events: Sequence[int]) -> str:
     return "\n".join(rows)
 
 
-def _brief(trace: Trace, seen: Seen) -> str:
+def _brief(trace: Recording, seen: Seen) -> str:
     if "param" in seen or "type" in seen:
         return str(seen.get("param") or seen["type"])
     if seen.get("shape") == [] and "value" in seen:
@@ -135,7 +131,7 @@ def _bars(numbers: Sequence[float]) -> str:
     return "".join(BARS[round((x - low) * scale)] if math.isfinite(x) else "?" for x in numbers)
 
 
-def _attention(trace: Trace, position: dict[str, Any]) -> str:
+def _attention(trace: Recording, position: dict[str, Any]) -> str:
     letters = [_token(trace, token)[:1] for token in trace.tokens[: position["pos"] + 1]]
     letters = [
         "·" if trace.tokens[i] >= len(trace.vocabulary) else x for i, x in enumerate(letters)
@@ -149,7 +145,7 @@ def _attention(trace: Trace, position: dict[str, Any]) -> str:
     return "\n".join(["where the last position looks:", *rows]) if rows else ""
 
 
-def _gradients(trace: Trace) -> str:
+def _gradients(trace: Recording) -> str:
     assert trace.graph is not None
     rows = ["gradients (root mean square):"]
     for name, (height, width), start in trace.params:
@@ -167,7 +163,7 @@ def _fit(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
-def html(trace: Trace) -> str:
+def html(trace: Recording) -> str:
     """Return what a trace shows, as HTML that needs nothing beside it."""
     positions = locate(trace)
     parts = [f"<p><b>{escape(_head(trace))}</b></p>"]
@@ -191,7 +187,7 @@ def html(trace: Trace) -> str:
     return f'<div class="microgpt-xray"><style>{STYLE}</style>{"".join(parts)}</div>'
 
 
-def _html_guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
+def _html_guesses(trace: Recording, positions: Sequence[dict[str, Any]]) -> str:
     rows = ["<tr><th>reads</th><th>next</th><th>p(next)</th><th>would rather guess</th></tr>"]
     for position in positions:
         token, p = _next(trace, position)
@@ -204,7 +200,7 @@ def _html_guesses(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _html_seen(trace: Trace, name: str, seen: Seen) -> str:
+def _html_seen(trace: Recording, name: str, seen: Seen) -> str:
     numbers = trace.numbers(seen)
     if len(numbers) < 2:
         return f"{escape(name)} {escape(_brief(trace, seen))}"
@@ -227,7 +223,7 @@ def _strip(numbers: Sequence[float], name: str) -> str:
     return f'<svg role="img" aria-label="{label}" {size}>{cells}</svg>'
 
 
-def _html_attention(trace: Trace, positions: Sequence[dict[str, Any]]) -> str:
+def _html_attention(trace: Recording, positions: Sequence[dict[str, Any]]) -> str:
     grids = []
     for layer, heads in enumerate(positions[-1]["attention"]):
         for head in range(len(heads)):

@@ -9,12 +9,12 @@ from typing import Any
 
 from microgpt.xray.graph import Graph, unrun
 from microgpt.xray.positions import locate
-from microgpt.xray.trace import Trace
+from microgpt.xray.recording import Recording
 
 WINDOW = 30
 
 
-def document(trace: Trace) -> dict[str, Any]:
+def document(trace: Recording) -> dict[str, Any]:
     """Return the loss and the positions it is the mean of: the whole run on one page.
 
     `statements` are the steps of backward() at which it first reaches each statement of gpt() and
@@ -45,7 +45,7 @@ def document(trace: Trace) -> dict[str, Any]:
     }
 
 
-def operations(trace: Trace, call: int, start: int = 0) -> dict[str, Any]:
+def operations(trace: Recording, call: int, start: int = 0) -> dict[str, Any]:
     """Return the statements of a call that made Values, with what came back through each.
 
     Each has event, line, code, names, `values` (how many it made, its inner calls included), `size`
@@ -90,7 +90,7 @@ def operations(trace: Trace, call: int, start: int = 0) -> dict[str, Any]:
     }
 
 
-def expression(trace: Trace, event: int, start: int = 0) -> dict[str, Any]:
+def expression(trace: Recording, event: int, start: int = 0) -> dict[str, Any]:
     """Return the Values that one statement named, or made where it named none."""
     statement, graph = trace.events[event], _graph(trace)
     found: dict[int, None] = {}
@@ -108,7 +108,7 @@ def expression(trace: Trace, event: int, start: int = 0) -> dict[str, Any]:
     }
 
 
-def around(trace: Trace, node: int, step: int | None = None, start: int = 0) -> dict[str, Any]:
+def around(trace: Recording, node: int, step: int | None = None, start: int = 0) -> dict[str, Any]:
     """Return one Value among its neighbours, as gradients stood after a step of backward().
 
     Each child has local_grad, and `flow`: local_grad * grad, what it gets from here once this
@@ -147,7 +147,7 @@ def around(trace: Trace, node: int, step: int | None = None, start: int = 0) -> 
     }
 
 
-def turn(trace: Trace, step: int, start: int = 0) -> dict[str, Any]:
+def turn(trace: Recording, step: int, start: int = 0) -> dict[str, Any]:
     """Return one step of backward(): the Value whose turn it was, and what it passed on.
 
     Each flow has the child's gradient `before`, what was `added`, and what it was `after`.
@@ -171,7 +171,7 @@ def turn(trace: Trace, step: int, start: int = 0) -> dict[str, Any]:
     }
 
 
-def value(trace: Trace, node: int, step: int | None = None) -> dict[str, Any]:
+def value(trace: Recording, node: int, step: int | None = None) -> dict[str, Any]:
     """Return one Value: node, name, op, data, grad (after a step, or at the end), and its turn.
 
     One that no gradient reaches has `silent`, the reason: "relu", a ReLU cut it off; or "unused".
@@ -188,7 +188,7 @@ def value(trace: Trace, node: int, step: int | None = None) -> dict[str, Any]:
     }
 
 
-def _silent(trace: Trace, graph: Graph, node: int) -> str | None:
+def _silent(trace: Recording, graph: Graph, node: int) -> str | None:
     """Return why no gradient reaches a Value: nothing of the loss was computed from it.
 
     A ReLU of a negative number makes a Value without children, so what went in has no parents.
@@ -206,7 +206,7 @@ def _silent(trace: Trace, graph: Graph, node: int) -> str | None:
     return "unused"
 
 
-def _statements(trace: Trace, graph: Graph) -> list[int]:
+def _statements(trace: Recording, graph: Graph) -> list[int]:
     """Return the steps of backward() that are the first on a statement of gpt() or loss()."""
     outer = {0} | {found["call"] for found in locate(trace)}
     latest: dict[int, int] = {}  # by call: the statement under way, seen from the end
@@ -226,7 +226,7 @@ def _statements(trace: Trace, graph: Graph) -> list[int]:
     return sorted(reached.values())
 
 
-def _graph(trace: Trace) -> Graph:
+def _graph(trace: Recording) -> Graph:
     if trace.graph is None:
         raise ValueError("this trace was saved without its graph; save it with graph")
     return trace.graph

@@ -40,6 +40,21 @@ from tests.cli.conftest import Command, Finished, complaint
         ("train --data bytes", "bytes is not UTF-8 text (byte 0)"),
         ("train --resume model.safetensors", "nothing to resume"),
         ("train --resume model.safetensors --steps 5", "nothing to resume"),
+        (
+            "train --data world --engine scalar --dtype float32",
+            "the engine scalar has no option 'dtype'",
+        ),
+        ("train --data world --dtype float16", "float16"),
+        ("train --data world --patience 3", "patience needs documents held out"),
+        ("train --data world --patience 0 --val 0.1", "patience is 0"),
+        ("train --data world --beta1 1", "beta1 is 1.0"),
+        ("train --data world --warmup -1", "warmup is -1"),
+        ("train --data world --weight-decay -1", "weight_decay is -1.0"),
+        ("xray emma --with bogus", "'bogus' is not one of source, params"),
+        ("xray emma --with params", "add -o FILE"),
+        ("xray emma model.safetensors -o model.safetensors", "already used"),
+        ("rom model.safetensors -o model.safetensors", "already used"),
+        ("chat model.safetensors -n -1", "-1 is not in the range x>=0"),
         ("train --resume bytes", "is not a model"),
         ("sample missing", "missing: No such file"),
         ("sample .", ".: Is a directory"),
@@ -77,6 +92,11 @@ def test_a_mistake_is_answered_in_one_line(
         main(words.split())
     assert says in complaint(Finished(words, end.value.code, *capfd.readouterr()))  # type: ignore[arg-type]
     assert sorted(os.listdir(tmp_path)) == before, "nothing is left behind"
+
+
+def test_the_lab_does_not_open_on_nothing(cli: Command) -> None:
+    done = cli("lab", "nofile", "--no-browser", "--port", "0", check=False)
+    assert complaint(done).startswith("microgpt: nofile: No such file")
 
 
 def test_help_is_quick_and_knows_the_commands(cli: Command) -> None:

@@ -213,8 +213,65 @@ def test_from_a_model(cli: Command, tmp_path: Path, model: str) -> None:
     assert "--n-embd is 16 there; --from cannot change it" in complaint(
         cli(*words, "--n-embd", "8", check=False)
     )
+    resumed = complaint(cli("train", "--resume", model, check=False))
+    assert f"nothing to resume; --from {model} trains it further" in resumed
     both = cli("train", "--from", model, "--resume", model, check=False)
     assert "give one of them" in complaint(both)
+
+
+def test_a_run_can_be_lengthened(cli: Command, tmp_path: Path) -> None:
+    run = microgpt.Run(
+        microgpt.Pretraining(dataset.load("world")), microgpt.Settings(steps=3), "scalar"
+    )
+    next(run.advance())
+    run.checkpoint().save(tmp_path / "run")
+    refused = complaint(cli("train", "--resume", "run", "--lr", "0.5", check=False))
+    assert "--lr is 0.01 there; --resume cannot change it" in refused
+    cli("train", "--resume", "run", "--steps", "5", "--lr", "0.01", "--log", "log")
+    log = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [line["step"] for line in log] == [2, 3, 4, 5]
+    assert log[0]["lr"] == pytest.approx(0.01 * 4 / 5), "the rate follows the new plan"
+
+
+def test_settings_of_the_optimizer(cli: Command, tmp_path: Path) -> None:
+    words = ["--warmup", "2", "--beta1", "0.8", "--beta2", "0.9", "--weight-decay", "0.1"]
+    done = cli("train", *SMALL, "--steps", "4", *words, "--dtype", "float64", "--engine", "native")
+    repeat = done.stdout.splitlines()[1].removeprefix("repeat with: microgpt ").split()
+    assert {*words, "float64"} <= {*repeat}
+    assert cli(*repeat, "--out", "m").stdout == done.stdout
+    settings = Checkpoint.load(tmp_path / "m").training["settings"]
+    assert settings["warmup"] == 2
+    assert settings["optimizer"] == {
+        "beta1": 0.8,
+        "beta2": 0.9,
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+    }
+
+
+def test_patience(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("".join(f"{a}{b}\n" for a in LETTERS for b in "aeiou"))
+    words = ["train", "--data", "few.txt", "--steps", "3000", "--lr", "0.02", "--patience", "1"]
+    done = cli(*words, "--val", "0.2")
+    assert re.search(r"stopped after step \d+00: patience; the best was \d\.\d{4}\n", done.stderr)
+    assert "patience needs documents held out" in complaint(cli(*words, check=False))
+
+
+def test_what_is_not_as_expected_is_said(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "dna.txt").write_text("ACGT" * 9 + "\nACGT\x0bACGT\n")
+    done = cli("train", "--data", "dna.txt", "--steps", "1")
+    assert (
+        "1 of 2 documents are longer than 16 characters; their ends are not read: "
+        "give --block-size 36\n" in done.stderr
+    )
+    assert "U+000B" in done.stderr
+    assert "longer" not in cli("train", "--data", "dna.txt", "--steps", "1", "-q").stderr
+
+
+def test_a_name_is_new_unless_the_model_read_it(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("abcdefghij" * 4 + "\n")
+    words = ["--data", "long.txt", "--steps", "300", "--lr", "0.03"]
+    assert cli("train", *words).stdout.endswith("0 of these 20 names are new; 20 are in the data\n")
 
 
 @pytest.mark.parametrize("held_out", [False, True])
