@@ -165,7 +165,7 @@ def test_edit(show: Open, model: Model) -> None:
     page.get_by_role("button", name="Stop").click()
     area(page).fill(source + "\n(")
     page.get_by_role("button", name="Run both").click()
-    expect(page.get_by_role("alert")).to_contain_text("not Python")
+    expect(page.locator(".results .wrong")).to_contain_text("not Python")
     page.get_by_role("button", name="Undo all").click()
     assert area(page).input_value() == source
     expect(page.locator(".hint")).to_contain_text("Change a line")
