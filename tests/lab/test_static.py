@@ -391,6 +391,7 @@ def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Play with this model").click(timeout=60_000)
     expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    go(page, "play?text=ma")
     own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
     logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
     page.locator(".bar.first").wait_for()

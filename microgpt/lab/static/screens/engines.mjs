@@ -15,17 +15,9 @@ const SMALLEST = -17; // the power of ten that a difference bar begins at
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
-  const { vocabulary } = model.get("described");
+  const { vocabulary, config } = model.get("described");
   const { present, missing } = model.get("host");
-  const basis = "scalar"; // the measure of the others
-  /** @type {string[]} */
-  const names = [basis, ...present.filter((/** @type {string} */ name) => name !== basis)];
-  /** @type {Map<string, Answer>} */
-  const answers = new Map();
-  let round = 0,
-    pos = 0,
-    asked = "";
-
+  let pos = 0;
   const field = word({
     model,
     params,
@@ -40,6 +32,7 @@ function render({ model, el, params }) {
   const table = h("div", { class: "engine-list" });
   const paint = once(draw);
   const panel = bits({ model, params, text: () => field.text, turned: keep });
+  const all = survey(model, present, paint);
   el.append(
     h(
       "div",
@@ -59,21 +52,11 @@ function render({ model, el, params }) {
     panel.element,
   );
 
-  /** Ask one engine after the other: each is shown as soon as it has answered. */
   async function measure() {
-    const mine = ++round,
-      { text } = field;
     keep();
-    for (asked of names) {
-      paint();
-      const answer = await model.ask("engine", { name: asked, text });
-      if (mine !== round) return;
-      answers.set(asked, { ...answer, text });
-    }
-    asked = "";
-    paint();
-    const fixed = answers.get("fixed");
-    if (fixed && !fixed.refused) panel.measure(); // now that nothing else is being timed
+    const over = await all.measure(field.text);
+    const fixed = all.answers.get("fixed");
+    if (over && fixed && !fixed.refused) panel.measure(); // now that nothing else is being timed
   }
 
   function keep() {
@@ -81,46 +64,77 @@ function render({ model, el, params }) {
     paint();
   }
 
-  /** @param {number} chosen */
-  function turn(chosen) {
-    pos = chosen;
-    draw();
-  }
-
-  /** What there is to show of the engines that have answered. @returns {Row[]} */
-  function answered() {
-    return names.flatMap((name) => {
-      const answer = answers.get(name);
-      if (!answer || answer.refused) return [];
-      const { m, n } = panel.form;
-      if (name !== "fixed") return [{ ...answer, name }];
-      const own = panel.fixed?.text === answer.text && panel.fixed;
-      return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
-    });
-  }
-
   function draw() {
     const tokens = [vocabulary.length, ...[...field.text].map((c) => vocabulary.indexOf(c))];
-    const { block_size: size } = model.get("described").config;
-    put(
-      tabs,
-      ...tokens.slice(0, size).map((token, i) => tab(token, vocabulary, i === pos, () => turn(i))),
-    );
-    const rows = answered();
+    const shown = tokens.slice(0, config.block_size);
+    const turn = (/** @type {number} */ chosen) => {
+      pos = chosen;
+      draw();
+    };
+    put(tabs, ...shown.map((token, i) => tab(token, vocabulary, i === pos, () => turn(i))));
+    const rows = all.rows(panel);
     put(
       table,
-      ...names.map((name) => {
+      ...all.names.map((name) => {
         const row = rows.find((r) => r.name === name);
-        if (!row) return waiting(name, answers.get(name)?.refused, name === asked);
-        return section(row, rows, pos, vocabulary, row.text !== field.text);
+        if (row) return section(row, rows, pos, vocabulary, row.text !== field.text);
+        return waiting(name, all.answers.get(name)?.refused, name === all.asked);
       }),
     );
   }
 
   measure();
   return () => {
-    round++;
+    all.stop();
     panel.stop();
+  };
+}
+
+/** What the engines have answered, the measure of the others first.
+ * @param {import("../app.mjs").Model} model @param {string[]} present @param {() => void} paint */
+function survey(model, present, paint) {
+  const names = ["scalar", ...present.filter((name) => name !== "scalar")];
+  /** @type {Map<string, Answer>} */
+  const answers = new Map();
+  let round = 0,
+    asked = "";
+
+  /** Ask one engine after the other: each is shown as soon as it has answered. Return whether all
+   * have, with no other name asked for meanwhile. @param {string} text */
+  async function measure(text) {
+    const mine = ++round;
+    for (asked of names) {
+      paint();
+      const answer = await model.ask("engine", { name: asked, text });
+      if (mine !== round) return false;
+      answers.set(asked, { ...answer, text });
+    }
+    asked = "";
+    paint();
+    return true;
+  }
+
+  /** What there is to show; fixed's numbers are those of the form that is chosen.
+   * @param {ReturnType<typeof bits>} panel @returns {Row[]} */
+  function rows({ form: { m, n }, fixed }) {
+    return names.flatMap((name) => {
+      const answer = answers.get(name);
+      if (!answer || answer.refused) return [];
+      if (name !== "fixed") return [{ ...answer, name }];
+      const own = fixed?.text === answer.text && fixed;
+      return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
+    });
+  }
+
+  return {
+    names,
+    answers,
+    measure,
+    rows,
+    stop: () => void round++,
+    get asked() {
+      return asked;
+    },
   };
 }
 
