@@ -96,6 +96,7 @@ export function connect() {
 
   /** @type {Map<string, string>} models that runs have trained, as JSON */
   const models = new Map();
+  let trained = ""; // the one in use, "" for the site's own
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -107,7 +108,10 @@ export function connect() {
   return {
     gone: "This page's files cannot be reached. Check the connection, then reload the page",
     trained: "",
-    use: (name) => answers.worker.postMessage({ use: models.get(name) }),
+    use: (name) => {
+      trained = name;
+      answers.worker.postMessage({ use: models.get(name) });
+    },
     async ask(name, question) {
       await ready;
       const id = ++asked;
