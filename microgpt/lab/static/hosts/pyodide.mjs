@@ -96,6 +96,8 @@ export function connect() {
 
   /** @type {Map<string, string>} models that runs have trained, as JSON */
   const models = new Map();
+  /** @type {string | undefined} the one that answers; none: the site's own */
+  let used;
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -107,7 +109,10 @@ export function connect() {
   return {
     gone: "This page's files cannot be reached. Check the connection, then reload the page",
     trained: "",
-    use: (name) => answers.worker.postMessage({ use: models.get(name) }),
+    use(name) {
+      used = models.get(name);
+      answers.worker.postMessage({ use: used });
+    },
     async ask(name, question) {
       await ready;
       const id = ++asked;
@@ -145,7 +150,7 @@ export function connect() {
         }
         heard({ run });
         const next = () => (spare ??= python());
-        mine.worker.postMessage({ use: models.get(trained) });
+        mine.worker.postMessage({ use: used });
         await Promise.race([work(mine, { kind, ...question }, hear, next), left]);
       } finally {
         mine.heard({ over: true });
