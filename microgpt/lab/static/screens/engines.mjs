@@ -13,11 +13,22 @@ import { bits } from "./bits.mjs";
 
 const SMALLEST = -17; // the power of ten that a difference bar begins at
 
+const LEAD =
+  "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left.";
+
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
-  const { vocabulary, config } = model.get("described");
+  const { vocabulary } = model.get("described");
   const { present, missing } = model.get("host");
-  let pos = 0;
+  const basis = "scalar"; // the measure of the others
+  /** @type {string[]} */
+  const names = [basis, ...present.filter((/** @type {string} */ name) => name !== basis)];
+  /** @type {Map<string, Answer>} */
+  const answers = new Map();
+  let round = 0,
+    pos = 0,
+    asked = "";
+
   const field = word({
     model,
     params,
@@ -32,7 +43,6 @@ function render({ model, el, params }) {
   const table = h("div", { class: "engine-list" });
   const paint = once(draw);
   const panel = bits({ model, params, text: () => field.text, turned: keep });
-  const all = survey(model, present, paint);
   el.append(
     h(
       "div",
@@ -42,21 +52,27 @@ function render({ model, el, params }) {
       tabs,
       h("button", { type: "button", onclick: measure }, "Measure again"),
     ),
-    h(
-      "p",
-      { class: "lead" },
-      "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left.",
-    ),
+    h("p", { class: "lead" }, LEAD),
     table,
     notHere(missing),
     panel.element,
   );
 
+  /** Ask one engine after the other: each is shown as soon as it has answered. */
   async function measure() {
+    const mine = ++round,
+      { text } = field;
     keep();
-    const over = await all.measure(field.text);
-    const fixed = all.answers.get("fixed");
-    if (over && fixed && !fixed.refused) panel.measure(); // now that nothing else is being timed
+    for (asked of names) {
+      paint();
+      const answer = await model.ask("engine", { name: asked, text });
+      if (mine !== round) return;
+      answers.set(asked, { ...answer, text });
+    }
+    asked = "";
+    paint();
+    const fixed = answers.get("fixed");
+    if (fixed && !fixed.refused) panel.measure(); // now that nothing else is being timed
   }
 
   function keep() {
@@ -64,78 +80,48 @@ function render({ model, el, params }) {
     paint();
   }
 
+  /** @param {number} chosen */
+  function turn(chosen) {
+    pos = chosen;
+    draw();
+  }
+
   function draw() {
     const tokens = [vocabulary.length, ...[...field.text].map((c) => vocabulary.indexOf(c))];
-    const shown = tokens.slice(0, config.block_size);
-    const turn = (/** @type {number} */ chosen) => {
-      pos = chosen;
-      draw();
-    };
-    put(tabs, ...shown.map((token, i) => tab(token, vocabulary, i === pos, () => turn(i))));
-    const rows = all.rows(panel);
+    const { block_size: size } = model.get("described").config;
+    put(
+      tabs,
+      ...tokens.slice(0, size).map((token, i) => tab(token, vocabulary, i === pos, () => turn(i))),
+    );
+    const rows = names.flatMap((name) => row(name, answers.get(name), panel));
     put(
       table,
-      ...all.names.map((name) => {
-        const row = rows.find((r) => r.name === name);
-        if (row) return section(row, rows, pos, vocabulary, row.text !== field.text);
-        return waiting(name, all.answers.get(name)?.refused, name === all.asked);
+      ...names.map((name) => {
+        const found = rows.find((r) => r.name === name);
+        if (!found) return waiting(name, answers.get(name)?.refused, name === asked);
+        return section(found, rows, pos, vocabulary, found.text !== field.text);
       }),
     );
   }
 
   measure();
   return () => {
-    all.stop();
+    round++;
     panel.stop();
   };
 }
 
-/** What the engines have answered, the measure of the others first.
- * @param {import("../app.mjs").Model} model @param {string[]} present @param {() => void} paint */
-function survey(model, present, paint) {
-  const names = ["scalar", ...present.filter((name) => name !== "scalar")];
-  /** @type {Map<string, Answer>} */
-  const answers = new Map();
-  let round = 0,
-    asked = "";
-
-  /** Ask one engine after the other: each is shown as soon as it has answered. Return whether all
-   * have, with no other name asked for meanwhile. @param {string} text */
-  async function measure(text) {
-    const mine = ++round;
-    for (asked of names) {
-      paint();
-      const answer = await model.ask("engine", { name: asked, text });
-      if (mine !== round) return false;
-      answers.set(asked, { ...answer, text });
-    }
-    asked = "";
-    paint();
-    return true;
-  }
-
-  /** What there is to show; fixed's numbers are those of the form that is chosen.
-   * @param {ReturnType<typeof bits>} panel @returns {Row[]} */
-  function rows({ form: { m, n }, fixed }) {
-    return names.flatMap((name) => {
-      const answer = answers.get(name);
-      if (!answer || answer.refused) return [];
-      if (name !== "fixed") return [{ ...answer, name }];
-      const own = fixed?.text === answer.text && fixed;
-      return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
-    });
-  }
-
-  return {
-    names,
-    answers,
-    measure,
-    rows,
-    stop: () => void round++,
-    get asked() {
-      return asked;
-    },
-  };
+/**
+ * What there is to show of an engine, if it has answered.
+ * @param {string} name @param {Answer | undefined} answer @param {ReturnType<typeof bits>} panel
+ * @returns {Row[]}
+ */
+function row(name, answer, panel) {
+  if (!answer || answer.refused) return [];
+  if (name !== "fixed") return [{ ...answer, name }];
+  const { m, n } = panel.form;
+  const own = panel.fixed?.text === answer.text && panel.fixed;
+  return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
 }
 
 /** @param {number} token @param {string} vocabulary @param {boolean} current @param {() => void} chosen */
