@@ -438,6 +438,7 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
         assert close(numbers(page.locator(".bar"), "data-logit"), logits)
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    expect(page.locator(".bar.first")).to_have_count(1)
     page.keyboard.press("Alt+Digit2")  # the word goes along
     page.locator(".position").nth(1).click()
     inside = own.engine.inspect(own.tokenizer.encode("ma")[:-1])
