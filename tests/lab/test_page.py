@@ -100,7 +100,7 @@ def test_the_bars_are_the_engines_probabilities(show: Open, model: Model, text: 
         logits = model.engine.step(token).tolist()
     assert close(numbers(page.locator(".bar"), "data-logit"), logits)
     assert close(numbers(page.locator(".bar"), "data-p"), probabilities(logits, Sampling(0.7, 4)))
-    under = numbers(page.locator(".under span"), "data-p")
+    under = numbers(page.locator(".under > span"), "data-p")
     assert close(under, np.exp(-np.array(model.score(text).losses[: len(text)])))
 
 
@@ -136,8 +136,8 @@ def test_play_reads_what_it_shows_and_says_what_it_made_of_it(show: Open, model:
     field.fill("ÉLOÏSE")
     expect(field).to_have_value("eloise")
     expect(page.locator(".typing .refused")).to_contain_text("É is read as e, Ï is read as i")
-    expect(page.locator(".under span")).to_have_count(6)
-    under = numbers(page.locator(".under span"), "data-p")
+    expect(page.locator(".under > span")).to_have_count(6)
+    under = numbers(page.locator(".under > span"), "data-p")
     assert close(under, np.exp(-np.array(model.score("eloise").losses[:6])))
     field.fill("木")
     expect(page.locator(".typing .refused")).to_contain_text("the model has no “木”")
@@ -484,11 +484,11 @@ def test_engines_stand_side_by_side(show: Open, model: Model) -> None:
 def test_two_cartridges_have_two_names(show: Open) -> None:
     page = show("engines?text=emma")
     expect(
-        page.locator(".engine", has_text="fixed the classic cartridge's, in Q8.8")
+        page.locator(".engine", has_text="fixed in Q8.8the classic cartridge's integers")
     ).to_be_visible()
     if engines.missing("snes"):
         pytest.skip(str(engines.missing("snes")))
-    row = page.locator(".engine", has_text="snes the turbo cartridge")
+    row = page.locator(".engine", has_text="snes turbo cartridge")
     expect(row).to_contain_text("Not one bit differs from the turbo cartridge's own integers")
 
 
@@ -688,6 +688,21 @@ def test_nothing_overflows(show: Open, width: int, height: int) -> None:
         settle(page, screen)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{screen} is {wide} pixels wide"
+
+
+SMALLEST = """() => Math.min(...[...document.querySelectorAll("main *")]
+  .filter((e) => e.checkVisibility() && [...e.childNodes].some(
+    (node) => node.nodeType === Node.TEXT_NODE && node.data.trim()))
+  .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
+
+
+@pytest.mark.parametrize(
+    ("screen", "there"), [("play", ".under b"), ("engines", ".its-loss"), ("console", ".push")]
+)
+def test_no_text_is_too_small_to_read_on_a_phone(show: Open, screen: str, there: str) -> None:
+    page = show(screen, 320, 640)
+    page.locator(there).first.wait_for()
+    assert page.evaluate(SMALLEST) >= 11
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

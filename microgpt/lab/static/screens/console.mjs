@@ -1,7 +1,11 @@
 // Console: the cartridge in an emulator on this machine; its screen is the page's, the keyboard its pad.
 import { h, latest, put, remember } from "../draw.mjs";
+import { runner } from "../runner.mjs";
 
-/** @typedef {import("../app.mjs").Model} Model */
+/** What was last heard of the game.
+ * @typedef {{names: string[], rate: number, frame: number, pace?: number, picture?: string,
+ *   number: number}} Game */
+/** @typedef {{cartridge: string, bytes: number, core: string}} Cartridge */
 
 const CLOCKS = 21477272,
   FRAMES = 60.0988; // of the console's, a second
@@ -60,320 +64,296 @@ const USES = [
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   let cartridge = params.cartridge === "turbo" ? "turbo" : "classic";
-  let run = "",
-    paused = still,
+  let paused = matchMedia("(prefers-reduced-motion: reduce)").matches,
     recording = false;
-  /** @type {any} the last that was told of the game */
+  /** @type {Game | null} */
   let last = null;
-  /** @type {AbortController | null} */
-  let connection = null;
-  /** @type {Set<string>} */
-  const held = new Set();
-  let sending = Promise.resolve();
-
-  const picture = h("img", { class: "picture", width: 256, height: 224, alt: "" });
-  const screen = h(
-    "div",
-    {
-      class: "screen",
-      role: "application",
-      tabindex: 0,
-      onkeydown: down,
-      onkeyup: up,
-      onblur: release,
-      "aria-label":
-        "The console's screen. While it has the focus, the keyboard is the pad: arrows, Z X A S, Q W, Enter, Shift. Space pauses.",
-    },
-    picture,
-  );
-  const about = h("p", { class: "key about" });
-  const go = h("button", {
-    type: "button",
-    class: "strong",
-    onclick: () => (connection || recording ? pause(!paused) : begin()),
+  const run = runner(model, "console", heard);
+  const order = run.command;
+  const pad = padOf((held) => order({ hold: held }));
+  const game = gameOf();
+  const screen = screenOf(game.picture, pad);
+  const choose = chooseOf(cartridge, (chosen) => {
+    cartridge = chosen;
+    remember(el, { cartridge });
+    begin();
   });
-  const step = h(
-    "button",
-    { type: "button", onclick: () => (paused ? order({ step: 1 }) : pause(true)) },
-    "One frame",
-  );
-  const reset = h("button", { type: "button", onclick: () => order({ reset: true }) }, "Reset");
-  const choose = h(
-    "select",
-    {
-      onchange: () => {
-        cartridge = choose.value;
-        remember(el, { cartridge });
-        begin();
-      },
-    },
-    h("option", { value: "classic" }, "classic"),
-    h("option", { value: "turbo" }, "turbo"),
-  );
-  choose.value = cartridge;
-  const pad = h(
-    "div",
-    { class: "pad", role: "group", "aria-label": "The pad" },
-    ...PAD.map(button),
-  );
-  const figures = h("dl", { class: "figures" });
-  const names = h("ol", { class: "twenty", "aria-live": "polite" });
-  const recorded = h("p", { class: "recorded", hidden: true });
+  const transport = transportOf(choose, {
+    go: () => (run.going || recording ? pause(!paused) : begin()),
+    step: () => (paused ? order({ step: 1 }) : pause(true)),
+    reset: () => order({ reset: true }),
+  });
+  el.append(...layout(screen, transport.element, game, pad));
 
-  el.append(
-    h(
-      "div",
-      {},
-      h("h1", {}, "Console"),
-      h(
-        "p",
-        { class: "lead" },
-        "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.",
-      ),
-    ),
-    recorded,
-    h(
-      "div",
-      { class: "set" },
-      screen,
-      about,
-      h(
-        "div",
-        { class: "transport" },
-        go,
-        step,
-        reset,
-        h("label", { class: "choice" }, h("span", {}, "Cartridge"), choose),
-      ),
-    ),
-    h(
-      "div",
-      { class: "beside" },
-      h("section", {}, h("h2", {}, "Names it has made"), names),
-      h("section", {}, h("h2", {}, "As the cartridge counts"), figures),
-    ),
-    h(
-      "section",
-      {},
-      h("h2", {}, "What the buttons do, and their keys"),
-      h(
-        "dl",
-        { class: "uses" },
-        ...USES.flatMap(([name, key, use]) => [
-          h("dt", {}, name, h("small", {}, `key ${key}`)),
-          h("dd", {}, use),
-        ]),
-      ),
-    ),
-    pad,
-  );
-
-  /** A button of the pad: held as long as it is pressed; by a key or by other means, pressed once.
-   * @param {[string, string, string, string]} which */
-  function button([name, text, key, use]) {
-    const drawn = h(
-      "button",
-      {
-        type: "button",
-        class: "push",
-        "data-button": name,
-        "data-key": key,
-        title: `${use} (${key})`,
-        "aria-label": `${name}: ${use}`,
-      },
-      h("b", {}, text),
-    );
-    drawn.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault()); // the screen keeps the focus
-    drawn.addEventListener("contextmenu", (/** @type {Event} */ event) => event.preventDefault());
-    drawn.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
-      drawn.setPointerCapture(event.pointerId);
-      hold(name, true);
-    });
-    for (const end of ["pointerup", "pointercancel"])
-      drawn.addEventListener(end, () => hold(name, false));
-    drawn.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-      if (event.detail) return; // a pointer's, done already
-      hold(name, true);
-      hold(name, false);
-    });
-    return drawn;
-  }
-
-  /** @param {string} name @param {boolean} is */
-  function hold(name, is) {
-    if (held.has(name) === is) return;
-    if (is) held.add(name);
-    else held.delete(name);
-    pad.querySelector(`[data-button=${name}]`).classList.toggle("held", is);
-    order({ hold: [...held] });
-  }
-  function release() {
-    for (const name of [...held]) hold(name, false);
-  }
-
-  /** @param {object} what */
-  async function send(what) {
-    const mine = connection;
-    try {
-      if (run) await model.command(run, what);
-    } catch (error) {
-      if (mine && mine === connection) throw error; // else it was we who ended the run
-    }
-  }
-  /** Commands arrive in the order in which they were given. @param {object} what */
-  function order(what) {
-    sending = sending.catch(() => {}).then(() => send(what));
-  }
   const saw = latest(
-    (/** @type {number} */ seen) => send({ seen }),
+    (/** @type {number} */ seen) => order({ seen }),
     () => {},
   );
 
   async function begin() {
-    end();
-    connection = new AbortController();
-    const mine = connection;
+    pad.clear();
     last = null;
-    picture.removeAttribute("src");
-    put(about, "Putting the cartridge in …");
+    game.wait();
+    const going = start(); // which ends the last one
     draw();
     try {
-      if (!model.get("host").console)
-        throw new Error("the console itself runs on your own machine, when you open the lab there");
-      await model.run(
-        "console",
-        { cartridge, paused },
-        (event) => {
-          if (mine === connection) heard(event);
-        },
-        mine.signal,
-      );
+      await going;
     } catch (error) {
-      if (mine !== connection) return;
       if (last) throw error;
       await replay(/** @type {Error} */ (error).message);
     } finally {
-      if (mine === connection) {
-        connection = null;
-        run = "";
-        draw();
-      }
+      draw();
     }
+  }
+
+  async function start() {
+    if (!model.get("host").console)
+      throw new Error("the console itself runs on your own machine, when you open the lab there");
+    await run.start({ cartridge, paused });
   }
 
   /** @param {any} event */
   function heard(event) {
     if (event.error && !last) throw new Error(event.error);
     if (event.error) Promise.reject(new Error(event.error)); // it is said below, and the game goes on
-    if (event.run) {
-      run = event.run;
-      order({ paused }); // whatever was pressed meanwhile
-    }
-    if (event.core)
-      tell(
-        event,
-        event.unfit
-          ? `In it is the model that ships with microgpt; yours does not fit: ${event.unfit}.`
-          : "In it is the model that this lab shows, as integers.",
-      );
+    if (event.core) game.tell(event, contents(event.unfit));
     if (!event.number) return;
     last = event;
-    if (event.picture) picture.src = `data:image/png;base64,${event.picture}`;
     draw();
     saw(event.number);
-  }
-
-  /** @param {{cartridge: string, bytes: number, core: string}} it @param {string} more */
-  function tell(it, more) {
-    put(
-      about,
-      `${it.cartridge}, ${it.bytes.toLocaleString("en")} bytes of ROM, in ${it.core}. ${more}`,
-    );
   }
 
   /** Show what was recorded, and why. @param {string} why */
   async function replay(why) {
     recording = true;
-    recorded.hidden = false;
-    put(recorded, h("b", {}, "This is a recording"), `: ${why}.`);
-    for (const control of [choose, ...pad.children]) control.disabled = true;
-    last = await (await fetch("console.json")).json();
-    tell(last, "In it is the model that ships with microgpt, as integers.");
+    game.recorded.hidden = false;
+    put(game.recorded, h("b", {}, "This is a recording"), `: ${why}.`);
+    for (const control of [choose, ...pad.element.children]) control.disabled = true;
+    const kept = await (await fetch("console.json")).json();
+    last = kept;
+    game.tell(kept, "In it is the model that ships with microgpt, as integers.");
     pause(paused);
   }
 
   /** @param {boolean} value */
   function pause(value) {
     paused = value;
-    if (recording) picture.src = paused ? "console.png" : "console-loop.png";
+    if (recording) game.picture.src = paused ? "console.png" : "console-loop.png";
     else order({ paused });
     draw();
   }
 
   function draw() {
-    go.textContent = (connection || recording) && !paused ? "Pause" : "Play";
-    step.disabled = reset.disabled = !connection || recording;
-    const made = last?.names ?? [],
-      rate = last?.rate;
+    transport.draw(run.going, paused, recording);
+    game.draw(last, paused, recording);
+  }
+
+  el.addEventListener("keydown", (event) => space(event, transport.go));
+  begin();
+  if (matchMedia("(hover: hover)").matches) screen.focus({ preventScroll: true });
+  return run.stop;
+}
+
+/** Space plays and pauses, anywhere on the page. @param {KeyboardEvent} event @param {HTMLElement} go */
+function space(event, go) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key !== " " || event.repeat || target.matches("input, select, button")) return;
+  event.preventDefault();
+  go.click();
+}
+
+/** Whose model is in the cartridge. @param {string | null} unfit */
+function contents(unfit) {
+  return unfit
+    ? `In it is the model that ships with microgpt; yours does not fit: ${unfit}.`
+    : "In it is the model that this lab shows, as integers.";
+}
+
+/** The buttons under the screen. @param {HTMLElement} choose @param {Record<"go" | "step" | "reset", () => void>} pressed */
+function transportOf(choose, pressed) {
+  const go = h("button", { type: "button", class: "strong", onclick: pressed.go });
+  const step = h("button", { type: "button", onclick: pressed.step }, "One frame");
+  const reset = h("button", { type: "button", onclick: pressed.reset }, "Reset");
+  const label = h("label", { class: "choice" }, h("span", {}, "Cartridge"), choose);
+  return {
+    element: h("div", { class: "transport" }, go, step, reset, label),
+    go,
+    /** @param {boolean} going @param {boolean} paused @param {boolean} recording */
+    draw(going, paused, recording) {
+      go.textContent = (going || recording) && !paused ? "Pause" : "Play";
+      step.disabled = reset.disabled = !going || recording;
+    },
+  };
+}
+
+/** @param {string} cartridge @param {(cartridge: string) => void} chosen */
+function chooseOf(cartridge, chosen) {
+  const names = ["classic", "turbo"].map((name) => h("option", { value: name }, name));
+  const choose = h("select", { onchange: () => chosen(choose.value) }, ...names);
+  choose.value = cartridge;
+  return choose;
+}
+
+/** @param {HTMLElement} screen @param {HTMLElement} transport @param {ReturnType<typeof gameOf>} game @param {ReturnType<typeof padOf>} pad */
+function layout(screen, transport, game, pad) {
+  const lead =
+    "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.";
+  const uses = USES.flatMap(([name, key, use]) => [
+    h("dt", {}, name, h("small", {}, `key ${key}`)),
+    h("dd", {}, use),
+  ]);
+  return [
+    h("div", {}, h("h1", {}, "Console"), h("p", { class: "lead" }, lead)),
+    game.recorded,
+    h("div", { class: "set" }, screen, game.about, transport),
+    h(
+      "div",
+      { class: "beside" },
+      h("section", {}, h("h2", {}, "Names it has made"), game.names),
+      h("section", {}, h("h2", {}, "As the cartridge counts"), game.figures),
+    ),
+    h(
+      "section",
+      {},
+      h("h2", {}, "What the buttons do, and their keys"),
+      h("dl", { class: "uses" }, ...uses),
+    ),
+    pad.element,
+  ];
+}
+
+/** The screen; while it has the focus, the keyboard is the pad.
+ * @param {HTMLElement} picture @param {ReturnType<typeof padOf>} pad */
+function screenOf(picture, pad) {
+  /** @param {KeyboardEvent} event */
+  const down = (event) => {
+    const name = KEYS[event.key.toLowerCase()];
+    if (!name || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    pad.hold(name, true);
+  };
+  /** @param {KeyboardEvent} event */
+  const up = (event) => {
+    const name = KEYS[event.key.toLowerCase()];
+    if (name) pad.hold(name, false);
+  };
+  const how = { class: "screen", role: "application", tabindex: 0 };
+  const label =
+    "The console's screen. While it has the focus, the keyboard is the pad: arrows, Z X A S, Q W, Enter, Shift. Space pauses.";
+  const heard = { onkeydown: down, onkeyup: up, onblur: pad.release };
+  return h("div", { ...how, ...heard, "aria-label": label }, picture);
+}
+
+/** The pad: which buttons are held. @param {(held: string[]) => void} told */
+function padOf(told) {
+  /** @type {Set<string>} */
+  const held = new Set();
+  const element = h(
+    "div",
+    { class: "pad", role: "group", "aria-label": "The pad" },
+    ...PAD.map((button) => buttonOf(button, hold)),
+  );
+
+  /** @param {string} name @param {boolean} is */
+  function hold(name, is) {
+    if (held.has(name) === is) return;
+    if (is) held.add(name);
+    else held.delete(name);
+    element.querySelector(`[data-button=${name}]`).classList.toggle("held", is);
+    told([...held]);
+  }
+  return {
+    element,
+    hold,
+    release() {
+      for (const name of [...held]) hold(name, false);
+    },
+    clear: () => held.clear(),
+  };
+}
+
+/** A button of the pad: held as long as it is pressed; by a key or by other means, pressed once.
+ * @param {[string, string, string, string]} which @param {(name: string, is: boolean) => void} hold */
+function buttonOf([name, text, key, use], hold) {
+  const drawn = h(
+    "button",
+    {
+      type: "button",
+      class: "push",
+      "data-button": name,
+      "data-key": key,
+      title: `${use} (${key})`,
+      "aria-label": `${name}: ${use}`,
+    },
+    h("b", {}, text),
+  );
+  drawn.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault()); // the screen keeps the focus
+  drawn.addEventListener("contextmenu", (/** @type {Event} */ event) => event.preventDefault());
+  drawn.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    drawn.setPointerCapture(event.pointerId);
+    hold(name, true);
+  });
+  for (const end of ["pointerup", "pointercancel"])
+    drawn.addEventListener(end, () => hold(name, false));
+  drawn.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    if (event.detail) return; // a pointer's, done already
+    hold(name, true);
+    hold(name, false);
+  });
+  return drawn;
+}
+
+/** What is to be seen of the game: its picture, its names, its figures. */
+function gameOf() {
+  const picture = h("img", { class: "picture", width: 256, height: 224, alt: "" });
+  const about = h("p", { class: "key about" });
+  const figures = h("dl", { class: "figures" });
+  const names = h("ol", { class: "twenty", "aria-live": "polite" });
+  const recorded = h("p", { class: "recorded", hidden: true });
+
+  function wait() {
+    picture.removeAttribute("src");
+    put(about, "Putting the cartridge in …");
+  }
+
+  /** @param {Cartridge} it @param {string} more */
+  function tell(it, more) {
+    const size = it.bytes.toLocaleString("en");
+    put(about, `${it.cartridge}, ${size} bytes of ROM, in ${it.core}. ${more}`);
+  }
+
+  /** @param {Game | null} last @param {boolean} paused @param {boolean} recording */
+  function draw(last, paused, recording) {
+    const made = last?.names ?? [];
+    if (last?.picture && !recording) picture.src = `data:image/png;base64,${last.picture}`;
     if ([...names.children].some((item, i) => item.textContent !== made[i])) put(names); // another list has begun
     for (const name of made.slice(names.childElementCount)) names.append(h("li", {}, name));
     picture.alt = made.length
       ? `The game's screen. Its names so far: ${made.join(", ")}.`
       : "The game's screen, with no names as yet.";
-    put(
-      figures,
-      ...[
-        ["tokens/s", rate ? rate.toFixed(1) : "–"],
-        [
-          "clocks a token",
-          rate ? Number((CLOCKS / rate).toPrecision(3)).toLocaleString("en") : "–",
-        ],
-        ["frames", last?.frame.toLocaleString("en") ?? "–"],
-        !recording && [
-          "this machine",
-          paused
-            ? "paused"
-            : last?.pace
-              ? `${Math.min(100, Math.round((100 * last.pace) / FRAMES))}% of real time`
-              : "–",
-        ],
-      ].flatMap((row) => (row ? [h("dt", {}, row[0]), h("dd", {}, row[1])] : [])),
-    );
+    const rows = rowsOf(last);
+    if (!recording) rows.push(["this machine", paused ? "paused" : pace(last?.pace)]);
+    put(figures, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   }
 
-  function end() {
-    connection?.abort();
-    connection = null;
-    run = "";
-    held.clear();
-  }
+  return { picture, about, figures, names, recorded, wait, tell, draw };
+}
 
-  /** The pad, while the screen has the focus. @param {KeyboardEvent} event */
-  function down(event) {
-    const name = KEYS[event.key.toLowerCase()];
-    if (!name || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    hold(name, true);
-  }
-  /** @param {KeyboardEvent} event */
-  function up(event) {
-    const name = KEYS[event.key.toLowerCase()];
-    if (name) hold(name, false);
-  }
-  /** Anywhere on the page. @param {KeyboardEvent} event */
-  function key(event) {
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (event.key !== " " || event.repeat || target.matches("input, select, button")) return;
-    event.preventDefault();
-    go.click();
-  }
+/** As the cartridge counts. @param {Game | null} last */
+function rowsOf(last) {
+  const rate = last?.rate;
+  const clocks = rate && Number((CLOCKS / rate).toPrecision(3));
+  return [
+    ["tokens/s", rate ? rate.toFixed(1) : "–"],
+    ["clocks a token", clocks ? clocks.toLocaleString("en") : "–"],
+    ["frames", last?.frame.toLocaleString("en") ?? "–"],
+  ];
+}
 
-  el.addEventListener("keydown", key);
-  begin();
-  if (matchMedia("(hover: hover)").matches) screen.focus({ preventScroll: true });
-  return end;
+/** @param {number | undefined} frames  a second */
+function pace(frames) {
+  return frames ? `${Math.min(100, Math.round((100 * frames) / FRAMES))}% of real time` : "–";
 }
 
 export default { render };

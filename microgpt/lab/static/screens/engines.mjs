@@ -179,9 +179,7 @@ function section(row, rows, pos, vocabulary, stale) {
 
 /** @param {Row} row */
 function facts({ name, what, microseconds, loss, form, cartridge }) {
-  const of = form
-    ? `the classic cartridge's, in ${form}`
-    : cartridge && `the ${cartridge} cartridge`;
+  const of = form ? `in ${form}` : cartridge && `${cartridge} cartridge`;
   return h(
     "div",
     {},

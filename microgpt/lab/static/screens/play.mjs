@@ -247,7 +247,7 @@ function shareOf(character, p) {
     "span",
     { "--p": p, "data-p": p, title: `${character}: ${percent(p)}` },
     h("i"),
-    h("b", {}, p < 0.01 ? "<1%" : `${Math.round(100 * p)}%`),
+    h("b", {}, p < 0.01 ? "<1" : Math.round(100 * p), h("span", {}, "%")),
   );
 }
 
