@@ -35,7 +35,7 @@ const PAD = [
   ["select", "SELECT", "Shift", "look inside"],
   ["start", "START", "Enter", "twenty new names"],
   ["x", "X", "S", "choose a seed"],
-  ["y", "Y", "A", "nothing on this cartridge"],
+  ["y", "Y", "A", "pause, and one token a press"],
   ["a", "A", "X", "type a beginning"],
   ["b", "B", "Z", "go back"],
 ];
@@ -59,6 +59,7 @@ const USES = [
     "Choose a seed: up and down turn a digit, left and right go to another. The same seed makes the same names, on every console.",
   ],
   ["B", "Z", "Leave either of them without a change."],
+  ["Y", "A", "Pause; from then on, one token each time it is pressed, until L or R."],
   ["L, R", "Q, W", "Slow enough to watch; as fast as it goes."],
 ];
 
