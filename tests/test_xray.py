@@ -641,6 +641,13 @@ def _assert_alike(a: Any, b: Any) -> None:
 
 
 # -- to look at ------------------------------------------------------------------------------------
+def test_text_says_what_the_model_could_not_see() -> None:
+    held = model(GPTConfig(n_layer=1, n_embd=4, n_head=2, block_size=5))
+    lines = str(xray.record("annabelle", held)).splitlines()
+    assert lines[1] == "the model can see 5 characters and not what follows: 'elle'"
+    assert "can see" not in str(xray.record("annab", held))
+
+
 def test_text_fits_a_terminal(emma: Trace) -> None:
     text = str(emma)
     assert max(map(len, text.splitlines())) <= 80
