@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "microgpt"
-TEXTS = {"", *".py .md .toml .mjs .html .ipynb .sh .json .txt .c .h .asm .inc".split()}
+TEXTS = re.compile(r"|[.](py|md|toml|mjs|html|ipynb|sh|json|txt|c|h|asm|inc)")  # suffixes
 
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
@@ -108,7 +108,7 @@ def texts() -> Iterator[tuple[str, str]]:
     if listed.returncode:
         pytest.skip("this is not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).suffix in TEXTS and name != "tests/test_house.py":
+        if TEXTS.fullmatch((ROOT / name).suffix) and name != "tests/test_house.py":
             yield name, (ROOT / name).read_text("utf-8")
 
 
