@@ -45,7 +45,7 @@ def gelu(z: Tensor) -> Tensor:
     return F.gelu(z, approximate="tanh")
 
 
-ACTIVATIONS = {"relu": F.relu, "silu": F.silu, "gelu": gelu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "silu": F.silu, "gelu": gelu}
 
 
 def hidden(x: Tensor, params: Params, name: str, config: Architecture) -> Tensor:
