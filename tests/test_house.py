@@ -21,11 +21,11 @@ TEXTS = re.compile(r"|[.](py|md|toml|mjs|html|ipynb|sh|json|txt|c|h|asm|inc)")  
 LAYERS = [
     "gpt",
     "arrays documents files config dataset tokenizer checkpoint bigram",
-    "integers llm llm.architecture llm.bricks",
+    "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
     "sampling model feed training quantization cartridge xray probe "
-    "llm.families llm.ledger llm.presets",
+    "llm.families llm.ledger llm.presets llm.safetensors_files",
     "school",
     "lab",
     "cli __main__",
