@@ -24,6 +24,7 @@ LAYERS = [
     "native snes",
     "engines",
     "sampling model feed training quantization cartridge xray probe",
+    "school",
     "lab",
     "cli __main__",
 ]
