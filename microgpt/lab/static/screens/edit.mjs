@@ -37,9 +37,16 @@ const KEPT = 0.97; // of the running mean, at each step
 /** @type {Promise<Measured> | null} */
 let fetched = null;
 
-/** Return the changes to try, as they were measured. @returns {Promise<Measured>} */
+/** Return the changes to try, as they were measured on names. @returns {Promise<Measured>} */
 function measured() {
-  fetched ??= fetch("ablations.json").then((answer) => answer.json());
+  fetched ??= fetch("ablations.json")
+    .then((answer) => answer.json())
+    .then(({ ideas, tasks, looks, held_out: names, seeds }) => ({
+      ...{ looks, names, seeds, ours: tasks.names.ours },
+      ideas: ideas
+        .filter((/** @type {any} */ idea) => idea.measured.names)
+        .map((/** @type {any} */ idea) => ({ ...idea, ...idea.measured.names })),
+    }));
   return fetched;
 }
 
