@@ -20,6 +20,7 @@ from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
+from microgpt.school import reference
 
 NAME = "emma"  # what the lessons read
 NUDGE = 0.01
@@ -72,7 +73,7 @@ def _surprises(model: Model) -> dict[str, str]:
 def _slopes(model: Model) -> dict[str, str]:
     """Return slopes of x**3 at 2, and what a nudge of one parameter does to the loss of a name."""
     steps = {"1": 1.0, "3": 1e-3, "17": 1e-17}
-    slopes = {name: ((2 + h) ** 3 - (2 - h) ** 3) / (2 * h) for name, h in steps.items()}
+    slopes = {name: reference.slope(lambda x: x**3, 2, h) for name, h in steps.items()}
     params = {
         name: [[gpt.Value(float(x)) for x in row] for row in matrix]
         for name, matrix in model.checkpoint.state.items()
@@ -122,19 +123,13 @@ def _attention(model: Model) -> dict[str, str]:
 def _costs(model: Model) -> dict[str, str]:
     """Return how many multiplications a name of full length takes, and where the parameters are."""
     config = model.config
-    n, positions = config.n_embd, range(1, config.block_size + 1)
-    fixed = 12 * n * n * config.n_layer + n * config.vocab_size  # wq wk wv wo, fc1, fc2; lm_head
-
-    def cost(keys: int) -> int:  # of one position that looks at so many keys
-        return fixed + 2 * n * keys * config.n_layer
-
-    kept = sum(map(cost, positions))
-    again = sum(cost(keys) for position in positions for keys in range(1, position + 1))
+    n, length = config.n_embd, config.block_size
+    kept, again = (reference.multiplications(config, length, cached) for cached in (True, False))
     return {
         "n_embd": str(n),
         "attention": f"{4 * n * n:,}",
         "mlp": f"{8 * n * n:,}",
-        "positions": str(sum(positions)),
+        "positions": str(length * (length + 1) // 2),
         "with_cache": f"{kept:,}",
         "without_cache": f"{again:,}",
         "cache_ratio": f"{again / kept:.1f}",
@@ -168,7 +163,7 @@ def _policy(model: Model) -> dict[str, str]:
         "names_half": ", ".join(model.sample(4, 0.5, seed=42)),
         "names_two": ", ".join(model.sample(4, 2.0, seed=42)),
         "tenth": str(round(0.1 * 256) / 256),
-        "clamped": f"{(2**15 - 1) / 256:.3f}",
+        "clamped": f"{reference.fixed_mul(200 * 256, 200 * 256, 8, 8) / 256:.3f}",
     }
 
 
