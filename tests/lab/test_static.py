@@ -397,7 +397,7 @@ def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
     assert numbers(page.locator(".bar"), "data-logit") == pytest.approx(logits.tolist(), rel=1e-4)
     go(page, "edit")  # a run, and so another Python
     page.get_by_role("button", name="no residual").click()
-    page.locator(".two").wait_for(timeout=60_000)
+    page.locator(".moved").wait_for(timeout=60_000)
     told = next(event for event in events(page) if "same" in event)
     assert told["losses"][0] == pytest.approx(own.score("emma").loss, rel=1e-4)
     page.get_by_role("button", name="Put it back").click()
