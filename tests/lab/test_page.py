@@ -625,6 +625,46 @@ def test_a_notebooks_screen_knows_its_own_trace_alone(model: Model) -> None:
         notebook.answer(trace, "backward", {"look": "away"})
 
 
+# ---- The word ------------------------------------------------------------------------------------
+FIELDS = {"forward": "The name to read", "backward": "The name to learn from"}
+
+
+@pytest.mark.parametrize("screen", FIELDS)
+def test_a_field_folds_what_folds_and_says_what_it_refused(show: Open, screen: str) -> None:
+    page = show(screen)
+    field, said = page.get_by_label(FIELDS[screen]), page.locator(".read .refused")
+    expect(page.locator(".counter")).to_contain_text(" of ")
+    for typed, read, line in (
+        ("Zoë", "zoe", "ë is read as e"),
+        ("ÉLOÏSE", "eloise", "É is read as e, Ï is read as i"),
+        ("Ada", "ada", ""),  # case goes without saying
+        ("no-el", "noel", "the model has no “-”"),
+        ("12 34", "noel", "the model has no “1”, “2”, “ ”"),  # nothing is left: the last word stays
+        ("a" * 20, "a" * 16, "the model sees 16 letters, no more"),
+    ):
+        field.fill(typed)
+        field.press("Enter")
+        expect(said).to_have_text(line)
+        expect(field).to_have_value(read)
+        expect(page).to_have_url(re.compile(f"text={read}&"))
+    page = show(f"{screen}?text=Zo%C3%AB")
+    expect(page.get_by_label(FIELDS[screen])).to_have_value("zoe")
+
+
+def test_one_word_goes_from_screen_to_screen(show: Open) -> None:
+    page = show("forward")
+    page.get_by_label(FIELDS["forward"]).fill("kai")
+    page.keyboard.press("Enter")
+    expect(page.locator(".position")).to_have_count(4)
+    page.get_by_role("link", name="Backward").click()
+    expect(page.get_by_label(FIELDS["backward"])).to_have_value("kai")
+    expect(page.locator(".term")).to_have_count(5)
+    page = show("backward?text=mo")
+    expect(page.locator(".term")).to_have_count(4)
+    page.get_by_role("link", name="Forward").click()
+    expect(page.get_by_label(FIELDS["forward"])).to_have_value("mo")
+
+
 # ---- Everyone ------------------------------------------------------------------------------------
 def settle(page: Page, screen: str) -> None:
     """Wait until a screen shows its first numbers."""
@@ -650,6 +690,46 @@ def test_nothing_overflows(show: Open, width: int, height: int) -> None:
         settle(page, screen)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{screen} is {wide} pixels wide"
+
+
+SMALLEST_TEXT = """() => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const small = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility({ visibilityProperty: true })) continue;
+    const { width } = element.getBoundingClientRect();
+    if (element.closest("title, noscript, option") || !width) continue;
+    const svg = element.ownerSVGElement;
+    const scale = svg?.viewBox.baseVal?.width
+      ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+    const size = parseFloat(getComputedStyle(element).fontSize) * scale;
+    if (size < 11) small.push(`${size.toFixed(1)}px: ${node.data.trim()} in .${element.className}`);
+  }
+  return small;
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 640), (640, 360), (1280, 720)])
+def test_no_text_is_smaller_than_11_pixels(show: Open, width: int, height: int) -> None:
+    page = show(width=width, height=height)
+    for i, screen in enumerate(SCREENS):
+        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.locator(f".view.{screen}").wait_for()
+        settle(page, screen)
+        assert page.evaluate(SMALLEST_TEXT) == [], screen
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (640, 360)])  # a phone; 200 %
+def test_code_and_drawing_are_seen_together_and_the_buttons_stay(
+    show: Open, width: int, height: int
+) -> None:
+    page = show("forward", width, height)
+    page.locator(".code .now").wait_for()
+    page.locator(".drawing").evaluate("(e) => e.scrollIntoView({ block: 'end' })")
+    walk_to(page, "= attention(")
+    for part in (".code .now", ".drawing .row.now >> nth=0", ".transport .strong"):
+        expect(page.locator(part).first).to_be_in_viewport()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
