@@ -32,6 +32,7 @@ test-all: test  ## the same, and what takes minutes
 bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 	$(BIN)/python -m bench.heart
 	$(BIN)/python -m bench.xray
+	$(BIN)/python -m bench.cli
 
 docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md

@@ -96,12 +96,14 @@ def test_the_command(tmp_path: Path) -> None:
 
     done = run("emma", "-o", "trace.json", "--with", "grads,source")
     assert done.returncode == 0
-    assert done.stdout.startswith("emma | loss 3.2252 nats/token")
+    notice, first, *_ = done.stdout.splitlines()
+    assert notice.startswith("the trained model that ships with microgpt")
+    assert first.startswith("emma | loss 1.8279 nats/token")
     saved = json.loads((tmp_path / "trace.json").read_text())
     assert list(saved["parts"]) == ["grads", "source"]
     for words, message in (
         (["emm4"], "'4' in 'emm4' is not in the model's vocabulary"),
-        (["emma", "-o", "t.json", "--with", "all"], "a trace has no part 'all'"),
+        (["emma", "-o", "t.json", "--with", "all"], "'all' is not one of source, params"),
         (["emma", "missing.safetensors"], "missing.safetensors: No such file or directory"),
         (["emma", "trace.json"], "trace.json is not a model that microgpt can use"),
         (["emma", "-o", "no/t.json"], "no/t.json: its folder is missing"),

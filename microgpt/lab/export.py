@@ -61,7 +61,9 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     opened = Model.load(model or MODEL, "scalar")
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
-        shutil.copytree(STATIC, beside, ignore=shutil.ignore_patterns("server.mjs"))
+        beside.mkdir()  # fails where its folder is missing: copytree would make that too
+        hidden = shutil.ignore_patterns("server.mjs")
+        shutil.copytree(STATIC, beside, ignore=hidden, dirs_exist_ok=True)
         page = (STATIC / "index.html").read_text("utf-8")
         assert SERVER in page
         page = page.replace(SERVER, BROWSER).replace("server.mjs", "pyodide.mjs")

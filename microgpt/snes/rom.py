@@ -263,5 +263,6 @@ def _run(tool: str, *arguments: object) -> None:
     command = [tool, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        problem = (done.stderr or done.stdout).strip().split("\n")[0]
+        lines = (done.stderr or done.stdout).strip().split("\n")
+        problem = next((line for line in lines if "Warning" not in line), lines[0])
         raise ValueError(f"{tool}: {problem}")

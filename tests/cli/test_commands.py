@@ -99,6 +99,15 @@ def test_the_lab_does_not_open_on_nothing(cli: Command) -> None:
     assert complaint(done).startswith("microgpt: nofile: No such file")
 
 
+def test_a_shell_completes_commands_options_and_engines(cli: Command) -> None:
+    for typed, offered in (("sa", "plain,sample"), ("train --pat", "plain,--patience")):
+        words = {"COMP_WORDS": f"microgpt {typed}", "COMP_CWORD": str(len(typed.split()))}
+        done = cli(_MICROGPT_COMPLETE="bash_complete", **words)
+        assert (done.stdout.splitlines(), done.stderr) == ([offered], "")
+    words = {"COMP_WORDS": "microgpt train --engine sca", "COMP_CWORD": "3"}
+    assert cli(_MICROGPT_COMPLETE="bash_complete", **words).stdout == "plain,scalar\n"
+
+
 def test_help_is_quick_and_knows_the_commands(cli: Command) -> None:
     for words in ("", "--help", "--version"):
         said = cli(*words.split(), PYTHONPROFILEIMPORTTIME="1").stderr

@@ -96,8 +96,7 @@ export function connect() {
 
   /** @type {Map<string, string>} models that runs have trained, as JSON */
   const models = new Map();
-  /** @type {string | undefined} the one that answers; none: the site's own */
-  let used;
+  let trained = ""; // the one in use, "" for the site's own
 
   /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
   let spare = null;
@@ -109,9 +108,9 @@ export function connect() {
   return {
     gone: "This page's files cannot be reached. Check the connection, then reload the page",
     trained: "",
-    use(name) {
-      used = models.get(name);
-      answers.worker.postMessage({ use: used });
+    use: (name) => {
+      trained = name;
+      answers.worker.postMessage({ use: models.get(name) });
     },
     async ask(name, question) {
       await ready;
@@ -150,7 +149,7 @@ export function connect() {
         }
         heard({ run });
         const next = () => (spare ??= python());
-        mine.worker.postMessage({ use: used });
+        mine.worker.postMessage({ use: models.get(trained) });
         await Promise.race([work(mine, { kind, ...question }, hear, next), left]);
       } finally {
         mine.heard({ over: true });

@@ -13,6 +13,9 @@ import { bits } from "./bits.mjs";
 
 const SMALLEST = -17; // the power of ten that a difference bar begins at
 
+const LEAD =
+  "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left.";
+
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
   const { vocabulary } = model.get("described");
@@ -49,11 +52,7 @@ function render({ model, el, params }) {
       tabs,
       h("button", { type: "button", onclick: measure }, "Measure again"),
     ),
-    h(
-      "p",
-      { class: "lead" },
-      "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left.",
-    ),
+    h("p", { class: "lead" }, LEAD),
     table,
     notHere(missing),
     panel.element,
@@ -87,18 +86,6 @@ function render({ model, el, params }) {
     draw();
   }
 
-  /** What there is to show of the engines that have answered. @returns {Row[]} */
-  function answered() {
-    return names.flatMap((name) => {
-      const answer = answers.get(name);
-      if (!answer || answer.refused) return [];
-      const { m, n } = panel.form;
-      if (name !== "fixed") return [{ ...answer, name }];
-      const own = panel.fixed?.text === answer.text && panel.fixed;
-      return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
-    });
-  }
-
   function draw() {
     const tokens = [vocabulary.length, ...[...field.text].map((c) => vocabulary.indexOf(c))];
     const { block_size: size } = model.get("described").config;
@@ -106,13 +93,13 @@ function render({ model, el, params }) {
       tabs,
       ...tokens.slice(0, size).map((token, i) => tab(token, vocabulary, i === pos, () => turn(i))),
     );
-    const rows = answered();
+    const rows = names.flatMap((name) => row(name, answers.get(name), panel));
     put(
       table,
       ...names.map((name) => {
-        const row = rows.find((r) => r.name === name);
-        if (!row) return waiting(name, answers.get(name)?.refused, name === asked);
-        return section(row, rows, pos, vocabulary, row.text !== field.text);
+        const found = rows.find((r) => r.name === name);
+        if (!found) return waiting(name, answers.get(name)?.refused, name === asked);
+        return section(found, rows, pos, vocabulary, found.text !== field.text);
       }),
     );
   }
@@ -122,6 +109,19 @@ function render({ model, el, params }) {
     round++;
     panel.stop();
   };
+}
+
+/**
+ * What there is to show of an engine, if it has answered.
+ * @param {string} name @param {Answer | undefined} answer @param {ReturnType<typeof bits>} panel
+ * @returns {Row[]}
+ */
+function row(name, answer, panel) {
+  if (!answer || answer.refused) return [];
+  if (name !== "fixed") return [{ ...answer, name }];
+  const { m, n } = panel.form;
+  const own = panel.fixed?.text === answer.text && panel.fixed;
+  return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
 }
 
 /** @param {number} token @param {string} vocabulary @param {boolean} current @param {() => void} chosen */
