@@ -762,6 +762,17 @@ def test_the_page_is_laid_out_and_linted() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_no_screens_style_reaches_into_another() -> None:
+    """Every sheet is on the page: a selector belongs to one screen, or to the page's own sheet."""
+    owner: dict[str, str] = {}
+    for sheet in sorted((notebook.STATIC / "screens").glob("*.css")):
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text("utf-8"), flags=re.DOTALL)
+        for selectors in re.findall(r"^([^@{}\n ][^{}]*)\{", text, flags=re.M):
+            for selector in selectors.split(","):
+                first = owner.setdefault(selector.strip(), sheet.name)
+                assert first == sheet.name, f"{selector.strip()} is in {first} and {sheet.name}"
+
+
 def test_the_types_of_the_page_are_right() -> None:
     tsc = TESTS / "node_modules" / ".bin" / "tsc"
     if not tsc.exists():
