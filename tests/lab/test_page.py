@@ -130,6 +130,43 @@ def test_play(show: Open, model: Model) -> None:
     expect(page.locator(".said")).to_contain_text("16 positions, and they are full")
 
 
+def test_play_reads_what_it_shows_and_says_what_it_made_of_it(show: Open, model: Model) -> None:
+    page = show()
+    field = page.get_by_label("The beginning of a name")
+    field.fill("ÉLOÏSE")
+    expect(field).to_have_value("eloise")
+    expect(page.locator(".typing .refused")).to_contain_text("É is read as e, Ï is read as i")
+    expect(page.locator(".under span")).to_have_count(6)
+    under = numbers(page.locator(".under span"), "data-p")
+    assert close(under, np.exp(-np.array(model.score("eloise").losses[:6])))
+    field.fill("木")
+    expect(page.locator(".typing .refused")).to_contain_text("the model has no “木”")
+    expect(field).to_have_value("eloise")
+
+
+def test_the_scale_of_the_bars_stands_still(show: Open) -> None:
+    page = show()
+    learned = page.locator(".bar .raw")
+    tall = "(all) => all.map((e) => e.getBoundingClientRect().height)"
+    expect(page.locator(".bar.first")).to_have_count(1)
+    before = learned.evaluate_all(tall)
+    column = page.locator(".column").first.evaluate("(e) => e.clientHeight")
+    chosen = numbers(page.locator(".bar"), "data-p")
+    temperature = page.get_by_label("Temperature")
+    for value in ("0", "2"):
+        temperature.fill(value)
+        expect(page.locator(".bar.out")).to_have_count(26 if value == "0" else 0)
+        assert learned.evaluate_all(tall) == pytest.approx(before, abs=0.01)
+        chosen = numbers(page.locator(".bar"), "data-p")
+        shown = page.locator(".bar .now").evaluate_all(tall)
+        assert shown == pytest.approx([column * p for p in chosen], abs=0.6)
+    temperature.fill("0")
+    dial = page.locator(".dial", has=temperature)
+    expect(dial).to_contain_text("Always the likeliest letter")
+    temperature.fill("1")
+    expect(dial).to_contain_text("Divides the logits")
+
+
 # ---- Forward -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["emma", "kai", "x"])
 def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) -> None:
@@ -401,14 +438,15 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
         assert close(numbers(page.locator(".bar"), "data-logit"), logits)
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
-    page.keyboard.press("Alt+Digit2")
+    expect(page.locator(".bar.first")).to_have_count(1)
+    page.keyboard.press("Alt+Digit2")  # the word goes along
     page.locator(".position").nth(1).click()
-    inside = own.engine.inspect(own.tokenizer.encode("emma")[:-1])
+    inside = own.engine.inspect(own.tokenizer.encode("ma")[:-1])
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
     page.get_by_role("button", name="Put it back").click()
     expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
     page.locator(".position").nth(1).click()
-    inside = model.engine.inspect(model.tokenizer.encode("emma")[:-1])
+    inside = model.engine.inspect(model.tokenizer.encode("ma")[:-1])
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
 
 

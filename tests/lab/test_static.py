@@ -391,11 +391,12 @@ def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("button", name="Play with this model").click(timeout=60_000)
     expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
+    go(page, "play?text=ma")
     own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
     logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
     page.locator(".bar.first").wait_for()
     assert numbers(page.locator(".bar"), "data-logit") == pytest.approx(logits.tolist(), rel=1e-4)
-    go(page, "edit")  # a run, and so another Python
+    go(page, "edit?text=emma")  # a run, and so another Python
     page.get_by_role("button", name="no residual").click()
     page.locator(".moved").wait_for(timeout=60_000)
     told = next(event for event in events(page) if "same" in event)
@@ -441,7 +442,7 @@ def test_it_learns_from_a_list_of_ones_own(page: Page) -> None:
 
 def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:
     """The losses that gpt.py would print are those that it prints here."""
-    go(page, "edit")
+    go(page, "edit?text=emma")
     page.get_by_role("button", name="no residual").click()
     some = page.get_by_role("img", name=re.compile("Loss after [2-9][0-9] steps"))
     some.wait_for(timeout=60_000)

@@ -145,9 +145,16 @@ export function latest(ask, heard) {
 
 /** A dial: a slider with its value and a line that says what it does.
  * @param {{label: string, min: number, max: number, step: number, value: number,
- *   show?: (x: number) => string, hint?: string, turned: (x: number) => void}} options */
+ *   show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) => void}} options */
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
+  const says = typeof hint === "function" ? hint : () => hint;
+  const line = h("small", {}, says(value));
+  /** @param {number} x */
+  const tell = (x) => {
+    output.textContent = show(x);
+    put(line, says(x));
+  };
   const input = h("input", {
     type: "range",
     min,
@@ -156,7 +163,7 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
     value,
     "aria-label": label,
     oninput: () => {
-      output.textContent = show(Number(input.value));
+      tell(Number(input.value));
       turned(Number(input.value));
     },
   });
@@ -166,13 +173,13 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
     h("span", { class: "dial-name" }, label),
     output,
     input,
-    hint && h("small", {}, hint),
+    hint && line,
   );
   return {
     element,
     set(/** @type {number} */ x) {
       input.value = x;
-      output.textContent = show(x);
+      tell(x);
     },
   };
 }
