@@ -167,6 +167,22 @@ def test_the_scale_of_the_bars_stands_still(show: Open) -> None:
     expect(dial).to_contain_text("Divides the logits")
 
 
+def test_the_dials_are_three_tabs_from_the_name(show: Open) -> None:
+    page = show()
+    page.get_by_label("The beginning of a name").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator(".bar").first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".bar").nth(1)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".bar").last).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Temperature")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".bar").last).to_be_focused()  # where it was left
+
+
 # ---- Forward -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("text", ["emma", "kai", "x"])
 def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) -> None:

@@ -37,6 +37,22 @@ export function region(name, label, ...children) {
   return h("div", how, ...children);
 }
 
+/** Make one stop for Tab of many buttons: the arrows lead from one to the next. @param {any[]} buttons */
+export function roving(buttons) {
+  for (const [i, button] of buttons.entries()) {
+    button.tabIndex = i ? -1 : 0;
+    button.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      const next = by && buttons.at((i + by) % buttons.length);
+      if (!next) return;
+      event.preventDefault();
+      button.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+}
+
 /** Replace what an element holds. What is false, null or undefined is left out.
  * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
 export function put(element, ...children) {

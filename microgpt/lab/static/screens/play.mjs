@@ -1,5 +1,5 @@
 // Play: type a beginning; the model guesses the next letter; dials reshape its guess; names.
-import { dial, h, latest, letter, number, percent, put, remember } from "../draw.mjs";
+import { dial, h, latest, letter, number, percent, put, remember, roving } from "../draw.mjs";
 import { word } from "../word.mjs";
 
 /** What the dials say. @typedef {{temperature: number, top_k: number, top_p: number, seed: number}} Dials */
@@ -200,6 +200,7 @@ function barsOf(vocabulary, add) {
   );
   const scale = [100, 75, 50, 25].map((p) => h("span", {}, `${p}%`));
   const label = "How likely each letter is to come next; press one to add it";
+  roving(bars);
   const element = h(
     "div",
     { class: "guess" },
