@@ -136,8 +136,9 @@ export function once(f) {
 }
 
 /** Ask one question at a time, the latest first: what was asked in between is dropped.
- * @template Q, A @param {(question: Q) => Promise<A>} ask @param {(answer: A, question: Q) => void} heard */
-export function latest(ask, heard) {
+ * @template Q, A @param {(question: Q) => Promise<A>} ask
+ * @param {(answer: A, question: Q) => void} [heard] */
+export function latest(ask, heard = () => {}) {
   /** @type {{question: Q} | null} */
   let next = null;
   let busy = false;
