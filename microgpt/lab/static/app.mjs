@@ -9,14 +9,18 @@ import { create } from "./model.mjs";
  * @property {(event: string, heard: () => void) => void} on  "change:NAME"
  * @property {(event: string, heard: () => void) => void} off
  * @property {(name: string, question?: object) => Promise<any>} ask  one question, one answer
- * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) => Promise<void>} run
+ * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) =>
+ *   Promise<void>} run
  * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
- * @property {() => void} lost  say that the host is gone (the value "gone", which an answer empties)
- * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained (its event `model` names it), or "", the lab's own
+ * @property {() => void} lost  say that the host is gone (the value "gone", which an answer
+ *   empties)
+ * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained
+ *   (its event `model` names it), or "", the lab's own
  */
 
 /**
- * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs); index.html names one.
+ * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs);
+ * index.html names one.
  * @typedef {object} Host
  * @property {(name: string, question: object) => Promise<any>} ask
  * @property {Model["run"]} run
@@ -27,12 +31,15 @@ import { create } from "./model.mjs";
  */
 
 /**
- * What a view is given: whom to ask, where to draw, and what to show at first, as an address writes it.
+ * What a view is given: whom to ask, where to draw, and what to show at first, as an address writes
+ * it.
  * @typedef {{model: Model, el: HTMLElement, params: Record<string, string>}} Context
- * @typedef {{render: (context: Context) => (void | (() => void))}} View  render returns how to leave
+ * @typedef {{render: (context: Context) => (void | (() => void))}} View  render returns how to
+ *   leave
  */
 
-/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a start.
+/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a
+ * start.
  * @type {{id: string, title: string, waits?: boolean, load: () => Promise<{default: View}>}[]} */
 const SCREENS = [
   { id: "play", title: "Play", load: () => import("./screens/play.mjs") },
@@ -165,7 +172,8 @@ main.addEventListener("params", (event) => {
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
   history.replaceState(null, "", `#${shown}?${query}`);
 });
-// A view listens to the keys pressed in it; those that nothing else on the page uses are its own too.
+// A view listens to the keys pressed in it; those that nothing else on the page uses are its own
+// too.
 addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   const view = main.firstElementChild;

@@ -37,7 +37,8 @@ export function region(name, label, ...children) {
   return h("div", how, ...children);
 }
 
-/** Make one stop for Tab of many buttons: the arrows lead from one to the next. @param {any[]} buttons */
+/** Make one stop for Tab of many buttons: the arrows lead from one to the next.
+ * @param {any[]} buttons */
 export function roving(buttons) {
   for (const [i, button] of buttons.entries()) {
     button.tabIndex = i ? -1 : 0;
@@ -54,7 +55,8 @@ export function roving(buttons) {
 }
 
 /** Replace what an element holds. What is false, null or undefined is left out.
- * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
+ * @param {Element} element
+ * @param {...(Node | string | number | null | undefined | false)} children */
 export function put(element, ...children) {
   element.replaceChildren(
     ...children
@@ -63,7 +65,8 @@ export function put(element, ...children) {
   );
 }
 
-/** A number with a true minus, in so many decimals, or as a power of ten where these would show nothing
+/** A number with a true minus, in so many decimals, or as a power of ten where these would show
+ * nothing
  * or be too many: never −0.000. @param {number} x @param {number} [digits] */
 export function number(x, digits = 3) {
   if (x === 0) return "0";
@@ -113,7 +116,8 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
   );
 }
 
-/** Say what a view shows now, as parameters that would show it again; the page puts them in its address.
+/** Say what a view shows now, as parameters that would show it again; the page puts them in its
+ * address.
  * @param {HTMLElement} el @param {Record<string, string | number>} params */
 export function remember(el, params) {
   el.dispatchEvent(new CustomEvent("params", { bubbles: true, detail: params }));
@@ -162,7 +166,8 @@ export function latest(ask, heard = () => {}) {
 
 /** A dial: a slider with its value and a line that says what it does.
  * @param {{label: string, min: number, max: number, step: number, value: number,
- *   show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) => void}} options */
+ * show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) =>
+ * void}} options */
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
   const says = typeof hint === "function" ? hint : () => hint;
@@ -201,8 +206,16 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
   };
 }
 
-const WORDS =
-  /(#.*$|"""[\s\S]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
+const KEYWORDS =
+  "def class return for in while if else elif import from as not is and or lambda " +
+  "try except None True False";
+const WORDS = new RegExp(
+  [/#.*$/, /"""[\s\S]*?"""/, /f?"[^"\n]*"/, /\b\d[\d.e_-]*\b/]
+    .map((kind) => kind.source)
+    .concat(`\\b(?:${KEYWORDS.replaceAll(" ", "|")})\\b`)
+    .join("|"),
+  "gm",
+);
 
 /** Python source as numbered lines, its words coloured a little. @param {string} source */
 export function code(source) {

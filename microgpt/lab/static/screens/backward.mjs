@@ -108,9 +108,11 @@ function nearest(steps, from, by) {
 }
 
 /** The loss as the mean of its surprises; each can be looked at.
- * @param {any} whole @param {string} vocabulary @param {(node: number) => void} look @param {(i: number) => void} enter */
+ * @param {any} whole @param {string} vocabulary @param {(node: number) => void} look
+ * @param {(i: number) => void} enter */
 function terms({ loss, positions }, vocabulary, look, enter) {
-  /** @param {any} value @param {string} name @param {number} digits @param {string} title @param {() => void} onclick */
+  /** @param {any} value @param {string} name @param {number} digits @param {string} title
+   * @param {() => void} onclick */
   const term = (value, name, digits, title, onclick) =>
     h(
       "button",
@@ -138,7 +140,8 @@ function terms({ loss, positions }, vocabulary, look, enter) {
 
 /**
  * Make the list that leads down: from a position to its statements, to their Values.
- * @param {(look: string, place: object) => Promise<any>} ask @param {(name: string) => string} short
+ * @param {(look: string, place: object) => Promise<any>} ask
+ * @param {(name: string) => string} short
  * @param {(node: number) => void} look
  */
 function inside(ask, short, look) {
@@ -163,7 +166,9 @@ function inside(ask, short, look) {
   return { element: h("div", { class: "inside" }, crumbs, list), enter };
 }
 
-/** One step of the way down. @param {Spot} spot @param {number} i @param {Spot[]} path @param {(spot: Spot, depth: number) => void} enter */
+/** One step of the way down.
+ * @param {Spot} spot @param {number} i @param {Spot[]} path
+ * @param {(spot: Spot, depth: number) => void} enter */
 function crumb(spot, i, path, enter) {
   const current = i === path.length - 1 && "location";
   return [
@@ -176,7 +181,8 @@ function crumb(spot, i, path, enter) {
   ];
 }
 
-/** The statements of a call, with what came back through each. @param {any} found @param {(spot: Spot) => void} down */
+/** The statements of a call, with what came back through each.
+ * @param {any} found @param {(spot: Spot) => void} down */
 function statements({ operations, fn }, down) {
   const most = Math.max(...operations.map((/** @type {any} */ o) => o.size ?? 0), 1e-12);
   const rows = operations.toReversed().map((/** @type {any} */ o) => {
@@ -215,13 +221,16 @@ function statements({ operations, fn }, down) {
     h(
       "p",
       { class: "key" },
-      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root mean square.`,
+      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root ` +
+        "mean square.",
     ),
     h("ol", { class: "operations" }, ...rows),
   ];
 }
 
-/** The Values of a statement. @param {any} found @param {(name: string) => string} short @param {(node: number) => void} look */
+/** The Values of a statement.
+ * @param {any} found @param {(name: string) => string} short
+ * @param {(node: number) => void} look */
 function values({ code, values, more }, short, look) {
   const most = Math.max(...values.map((/** @type {any} */ v) => Math.abs(v.grad)), 1e-12);
   const cards = values.map((/** @type {any} */ v) =>
@@ -255,7 +264,8 @@ function madeBy({ line }, lines) {
 }
 
 /** What there is to say of a Value after a step.
- * @param {any} around @param {number} step @param {(name: string) => string} short @param {(step: number) => void} reach */
+ * @param {any} around @param {number} step @param {(name: string) => string} short
+ * @param {(step: number) => void} reach */
 function says(around, step, short, reach) {
   const { turn: when, op, silent, grad, children, parents } = around;
   const who = h("b", {}, short(around.name));
@@ -264,7 +274,9 @@ function says(around, step, short, reach) {
     return [
       who,
       children.length
-        ? ` takes its turn: every Value computed from it has passed its gradient on${quiet ? ", or is silent" : ""}, so its own, ${number(grad, 4)}, is complete. It passes it on, times each local gradient.`
+        ? " takes its turn: every Value computed from it has passed its gradient " +
+          `on${quiet ? ", or is silent" : ""}, so its own, ${number(grad, 4)}, is complete. ` +
+          "It passes it on, times each local gradient."
         : " takes its turn.",
     ];
   }

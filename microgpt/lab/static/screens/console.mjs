@@ -1,6 +1,11 @@
-// Console: the cartridge in an emulator on this machine; its screen is the page's, the keyboard its pad.
+// Console: the cartridge in an emulator on this machine; the keyboard is its pad.
 import { h, latest, put, remember } from "../draw.mjs";
 import { runner } from "../runner.mjs";
+
+/** What was last heard of the game.
+ * @typedef {{names: string[], rate: number, frame: number, pace?: number, picture?: string,
+ *   number: number}} Game */
+/** @typedef {{cartridge: string, bytes: number, core: string}} Cartridge */
 
 const CLOCKS = 21477272,
   FRAMES = 60.0988; // of the console's, a second
@@ -30,7 +35,7 @@ const PAD = [
   ["select", "SELECT", "Shift", "look inside"],
   ["start", "START", "Enter", "twenty new names"],
   ["x", "X", "S", "choose a seed"],
-  ["y", "Y", "A", "pause; one token a press"],
+  ["y", "Y", "A", "pause, and one token a press"],
   ["a", "A", "X", "type a beginning"],
   ["b", "B", "Z", "go back"],
 ];
@@ -40,68 +45,61 @@ const USES = [
   [
     "SELECT",
     "Shift",
-    "Look inside: which letters each of the four heads attends to, and how likely each letter is to come next.",
+    "Look inside: which letters each of the four heads attends to, and how likely each letter " +
+      "is to come next.",
   ],
   ["UP DOWN", "↑ ↓", "Temperature, 0.1 to 1.5. The list begins again."],
   [
     "A",
     "X",
-    "Type a beginning: up and down turn the letter, right adds one, left takes one away. START completes it.",
+    "Type a beginning: up and down turn the letter, right adds one, left takes one away. " +
+      "START completes it.",
   ],
   [
     "X",
     "S",
-    "Choose a seed: up and down turn a digit, left and right go to another. The same seed makes the same names, on every console.",
+    "Choose a seed: up and down turn a digit, left and right go to another. The same seed " +
+      "makes the same names, on every console.",
   ],
   ["B", "Z", "Leave either of them without a change."],
-  ["Y", "A", "Pause; from then on, one token a press."],
+  ["Y", "A", "Pause; from then on, one token each time it is pressed, until L or R."],
   ["L, R", "Q, W", "Slow enough to watch; as fast as it goes."],
 ];
-const LEAD =
-  "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.";
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
-  let cartridge = params.cartridge === "turbo" ? "turbo" : "classic",
-    paused = matchMedia("(prefers-reduced-motion: reduce)").matches,
-    recording = false,
-    last = /** @type {any} */ (null); // event that told of the game
-  const game = runner(model, "console", heard);
-  const pad = gamepad((buttons) => game.command({ hold: buttons }));
-  const screen = display(pad);
-  const score = tally();
-  const about = h("p", { class: "key about" });
-  const recorded = h("p", { class: "recorded" });
-  const controls = panel(cartridge, {
-    toggle: () => (game.going || recording ? pause(!paused) : begin()),
-    frame: () => (paused ? game.command({ step: 1 }) : pause(true)),
-    reset: () => game.command({ reset: true }),
-    change(name) {
-      cartridge = name;
-      remember(el, { cartridge });
-      begin();
-    },
+  let cartridge = params.cartridge === "turbo" ? "turbo" : "classic";
+  let paused = matchMedia("(prefers-reduced-motion: reduce)").matches,
+    recording = false;
+  /** @type {Game | null} */
+  let last = null;
+  const run = runner(model, "console", heard);
+  const order = run.command;
+  const pad = padOf((held) => order({ hold: held }));
+  const game = gameOf();
+  const screen = screenOf(game.picture, pad);
+  const choose = chooseOf(cartridge, (chosen) => {
+    cartridge = chosen;
+    remember(el, { cartridge });
+    begin();
   });
-  el.append(
-    h("div", {}, h("h1", {}, "Console"), h("p", { class: "lead" }, LEAD)),
-    recorded,
-    h("div", { class: "set" }, screen.element, about, controls.element),
-    score.element,
-    uses(),
-    pad.element,
-  );
+  const transport = transportOf(choose, {
+    go: () => (run.going || recording ? pause(!paused) : begin()),
+    step: () => (paused ? order({ step: 1 }) : pause(true)),
+    reset: () => order({ reset: true }),
+  });
+  el.append(...layout(screen, transport.element, game, pad));
+
+  const saw = latest((/** @type {number} */ seen) => order({ seen }));
 
   async function begin() {
-    last = null;
     pad.clear();
-    screen.picture.removeAttribute("src");
-    put(about, "Putting the cartridge in …");
+    last = null;
+    game.wait();
+    const going = start(); // which ends the last one
+    draw();
     try {
-      if (!model.get("host").console)
-        throw new Error("the console itself runs on your own machine, when you open the lab there");
-      const running = game.start({ cartridge, paused });
-      draw();
-      await running;
+      await going;
     } catch (error) {
       if (last) throw error;
       await replay(/** @type {Error} */ (error).message);
@@ -110,15 +108,19 @@ function render({ model, el, params }) {
     }
   }
 
-  const saw = latest((/** @type {number} */ seen) => game.command({ seen }));
+  async function start() {
+    if (!model.get("host").console)
+      throw new Error("the console itself runs on your own machine, when you open the lab there");
+    await run.start({ cartridge, paused });
+  }
+
   /** @param {any} event */
   function heard(event) {
     if (event.error && !last) throw new Error(event.error);
-    if (event.error) Promise.reject(new Error(event.error)); // it is said, and the game goes on
-    if (event.core) put(about, tells(event));
+    if (event.error) Promise.reject(new Error(event.error)); // said, and the game goes on
+    if (event.core) game.tell(event, contents(event.unfit));
     if (!event.number) return;
     last = event;
-    if (event.picture) screen.picture.src = `data:image/png;base64,${event.picture}`;
     draw();
     saw(event.number);
   }
@@ -126,116 +128,160 @@ function render({ model, el, params }) {
   /** Show what was recorded, and why. @param {string} why */
   async function replay(why) {
     recording = true;
-    put(recorded, h("b", {}, "This is a recording"), `: ${why}.`);
-    controls.fix();
-    pad.disable();
-    last = await (await fetch("console.json")).json();
-    put(about, tells({ ...last, unfit: "" }));
+    game.recorded.hidden = false;
+    put(game.recorded, h("b", {}, "This is a recording"), `: ${why}.`);
+    for (const control of [choose, ...pad.element.children]) control.disabled = true;
+    const kept = await (await fetch("console.json")).json();
+    last = kept;
+    game.tell(kept, "In it is the model that ships with microgpt, as integers.");
     pause(paused);
   }
 
   /** @param {boolean} value */
   function pause(value) {
     paused = value;
-    if (recording) screen.picture.src = paused ? "console.png" : "console-loop.png";
-    else game.command({ paused });
+    if (recording) game.picture.src = paused ? "console.png" : "console-loop.png";
+    else order({ paused });
     draw();
   }
 
   function draw() {
-    controls.show(game.going, paused, recording);
-    screen.say(last?.names ?? []);
-    score.show(last, paused, recording);
+    transport.draw(run.going, paused, recording);
+    game.draw(last, paused, recording);
   }
 
-  listen(el, controls.toggle);
+  el.addEventListener("keydown", (event) => space(event, transport.go));
   begin();
-  if (matchMedia("(hover: hover)").matches) screen.element.focus({ preventScroll: true });
-  return game.stop;
+  if (matchMedia("(hover: hover)").matches) screen.focus({ preventScroll: true });
+  return run.stop;
 }
 
-/**
- * The controls of the emulator: play and pause, one frame, reset, and which cartridge is in.
- * @param {string} cartridge
- * @param {{toggle: () => void, frame: () => void, reset: () => void, change: (name: string) => void}} does
- */
-function panel(cartridge, does) {
-  const toggle = h("button", { type: "button", class: "strong", onclick: does.toggle });
-  const frame = h("button", { type: "button", onclick: does.frame }, "One frame");
-  const reset = h("button", { type: "button", onclick: does.reset }, "Reset");
-  const options = ["classic", "turbo"].map((name) =>
-    h("option", { value: name, selected: name === cartridge }, name),
-  );
-  const choose = h("select", { onchange: () => does.change(choose.value) }, ...options);
-  const choice = h("label", { class: "choice" }, h("span", {}, "Cartridge"), choose);
+/** Space plays and pauses, anywhere on the page.
+ * @param {KeyboardEvent} event @param {HTMLElement} go */
+function space(event, go) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.key !== " " || event.repeat || target.matches("input, select, button")) return;
+  event.preventDefault();
+  go.click();
+}
+
+/** Whose model is in the cartridge. @param {string | null} unfit */
+function contents(unfit) {
+  return unfit
+    ? `In it is the model that ships with microgpt; yours does not fit: ${unfit}.`
+    : "In it is the model that this lab shows, as integers.";
+}
+
+/** The buttons under the screen.
+ * @param {HTMLElement} choose @param {Record<"go" | "step" | "reset", () => void>} pressed */
+function transportOf(choose, pressed) {
+  const go = h("button", { type: "button", class: "strong", onclick: pressed.go });
+  const step = h("button", { type: "button", onclick: pressed.step }, "One frame");
+  const reset = h("button", { type: "button", onclick: pressed.reset }, "Reset");
+  const label = h("label", { class: "choice" }, h("span", {}, "Cartridge"), choose);
   return {
-    element: h("div", { class: "transport" }, toggle, frame, reset, choice),
-    toggle,
+    element: h("div", { class: "transport" }, go, step, reset, label),
+    go,
     /** @param {boolean} going @param {boolean} paused @param {boolean} recording */
-    show(going, paused, recording) {
-      toggle.textContent = (going || recording) && !paused ? "Pause" : "Play";
-      frame.disabled = reset.disabled = !going || recording;
-    },
-    /** A recording has one cartridge. */
-    fix() {
-      choose.disabled = true;
+    draw(going, paused, recording) {
+      go.textContent = (going || recording) && !paused ? "Pause" : "Play";
+      step.disabled = reset.disabled = !going || recording;
     },
   };
 }
 
-/** Space plays and pauses, wherever it is pressed. @param {HTMLElement} el @param {HTMLElement} toggle */
-function listen(el, toggle) {
-  el.addEventListener("keydown", (event) => {
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (event.key !== " " || event.repeat || target.matches("input, select, button")) return;
+/** @param {string} cartridge @param {(cartridge: string) => void} chosen */
+function chooseOf(cartridge, chosen) {
+  const names = ["classic", "turbo"].map((name) => h("option", { value: name }, name));
+  const choose = h("select", { onchange: () => chosen(choose.value) }, ...names);
+  choose.value = cartridge;
+  return choose;
+}
+
+/** @param {HTMLElement} screen @param {HTMLElement} transport
+ * @param {ReturnType<typeof gameOf>} game @param {ReturnType<typeof padOf>} pad */
+function layout(screen, transport, game, pad) {
+  const lead =
+    "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.";
+  const uses = USES.flatMap(([name, key, use]) => [
+    h("dt", {}, name, h("small", {}, `key ${key}`)),
+    h("dd", {}, use),
+  ]);
+  return [
+    h("div", {}, h("h1", {}, "Console"), h("p", { class: "lead" }, lead)),
+    game.recorded,
+    h("div", { class: "set" }, screen, game.about, transport),
+    h(
+      "div",
+      { class: "beside" },
+      h("section", {}, h("h2", {}, "Names it has made"), game.names),
+      h("section", {}, h("h2", {}, "As the cartridge counts"), game.figures),
+    ),
+    h(
+      "section",
+      {},
+      h("h2", {}, "What the buttons do, and their keys"),
+      h("dl", { class: "uses" }, ...uses),
+    ),
+    pad.element,
+  ];
+}
+
+/** The screen; while it has the focus, the keyboard is the pad.
+ * @param {HTMLElement} picture @param {ReturnType<typeof padOf>} pad */
+function screenOf(picture, pad) {
+  /** @param {KeyboardEvent} event */
+  const down = (event) => {
+    const name = KEYS[event.key.toLowerCase()];
+    if (!name || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    toggle.click();
-  });
+    pad.hold(name, true);
+  };
+  /** @param {KeyboardEvent} event */
+  const up = (event) => {
+    const name = KEYS[event.key.toLowerCase()];
+    if (name) pad.hold(name, false);
+  };
+  const how = { class: "screen", role: "application", tabindex: 0 };
+  const label =
+    "The console's screen. While it has the focus, the keyboard is the pad: arrows, Z X A S, " +
+    "Q W, Enter, Shift. Space pauses.";
+  const heard = { onkeydown: down, onkeyup: up, onblur: pad.release };
+  return h("div", { ...how, ...heard, "aria-label": label }, picture);
 }
 
-/** What is in the emulator. @param {any} event */
-function tells({ cartridge, bytes, core, unfit }) {
-  const which =
-    unfit === undefined
-      ? "In it is the model that this lab shows, as integers."
-      : `In it is the model that ships with microgpt${unfit ? `; yours does not fit: ${unfit}` : ", as integers"}.`;
-  return `${cartridge}, ${bytes.toLocaleString("en")} bytes of ROM, in ${core}. ${which}`;
-}
-
-/** The buttons of the pad, and which of them are held. @param {(held: string[]) => void} tell */
-function gamepad(tell) {
+/** The pad: which buttons are held. @param {(held: string[]) => void} told */
+function padOf(told) {
   /** @type {Set<string>} */
   const held = new Set();
+  const element = h(
+    "div",
+    { class: "pad", role: "group", "aria-label": "The pad" },
+    ...PAD.map((button) => buttonOf(button, hold)),
+  );
+
   /** @param {string} name @param {boolean} is */
   function hold(name, is) {
     if (held.has(name) === is) return;
     if (is) held.add(name);
     else held.delete(name);
-    element.querySelector(`[data-button=${name}]`)?.classList.toggle("held", is);
-    tell([...held]);
+    element.querySelector(`[data-button=${name}]`).classList.toggle("held", is);
+    told([...held]);
   }
-  const buttons = PAD.map((which) => push(which, hold));
-  const element = h("div", { class: "pad", role: "group", "aria-label": "The pad" }, ...buttons);
   return {
     element,
     hold,
     release() {
       for (const name of [...held]) hold(name, false);
     },
-    /** Forget what is held: another game begins. */
-    clear() {
-      held.clear();
-      for (const button of buttons) button.classList.remove("held");
-    },
-    disable() {
-      for (const button of buttons) button.disabled = true;
-    },
+    clear: () => held.clear(),
   };
 }
 
 /** A button of the pad: held as long as it is pressed; by a key or by other means, pressed once.
- * @param {[string, string, string, string]} which @param {(name: string, is: boolean) => void} hold */
-function push([name, text, key, use], hold) {
+ * @param {[string, string, string, string]} which
+ * @param {(name: string, is: boolean) => void} hold */
+function buttonOf([name, text, key, use], hold) {
   const drawn = h(
     "button",
     {
@@ -248,8 +294,9 @@ function push([name, text, key, use], hold) {
     },
     h("b", {}, text),
   );
-  for (const event of ["mousedown", "contextmenu"]) // the screen keeps the focus
-    drawn.addEventListener(event, (/** @type {Event} */ event) => event.preventDefault());
+  // the screen keeps the focus
+  drawn.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault());
+  drawn.addEventListener("contextmenu", (/** @type {Event} */ event) => event.preventDefault());
   drawn.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     drawn.setPointerCapture(event.pointerId);
     hold(name, true);
@@ -264,95 +311,57 @@ function push([name, text, key, use], hold) {
   return drawn;
 }
 
-/** The console's screen; while it has the focus, the keyboard is the pad. @param {ReturnType<typeof gamepad>} pad */
-function display(pad) {
+/** What is to be seen of the game: its picture, its names, its figures. */
+function gameOf() {
   const picture = h("img", { class: "picture", width: 256, height: 224, alt: "" });
-  /** @param {KeyboardEvent} event @param {boolean} is */
-  function press(event, is) {
-    const name = KEYS[event.key.toLowerCase()];
-    if (!name || (is && (event.altKey || event.ctrlKey || event.metaKey))) return;
-    if (is) event.preventDefault();
-    pad.hold(name, is);
-  }
-  const element = h(
-    "div",
-    {
-      class: "screen",
-      role: "application",
-      tabindex: 0,
-      onkeydown: (/** @type {KeyboardEvent} */ event) => press(event, true),
-      onkeyup: (/** @type {KeyboardEvent} */ event) => press(event, false),
-      onblur: pad.release,
-      "aria-label":
-        "The console's screen. While it has the focus, the keyboard is the pad: " +
-        "arrows, Z X A S, Q W, Enter, Shift. Space pauses.",
-    },
-    picture,
-  );
-  return {
-    element,
-    picture,
-    /** Say what is seen. @param {string[]} names */
-    say(names) {
-      picture.alt = names.length
-        ? `The game's screen. Its names so far: ${names.join(", ")}.`
-        : "The game's screen, with no names as yet.";
-    },
-  };
-}
-
-/** The names made so far, and what the cartridge counts. */
-function tally() {
-  const names = h("ol", { class: "twenty", "aria-live": "polite" });
+  const about = h("p", { class: "key about" });
   const figures = h("dl", { class: "figures" });
-  const element = h(
-    "div",
-    { class: "beside" },
-    h("section", {}, h("h2", {}, "Names it has made"), names),
-    h("section", {}, h("h2", {}, "As the cartridge counts"), figures),
-  );
-  return {
-    element,
-    /** @param {any} last @param {boolean} paused @param {boolean} recording */
-    show(last, paused, recording) {
-      const made = last?.names ?? [];
-      if ([...names.children].some((item, i) => item.textContent !== made[i])) put(names); // another list
-      for (const name of made.slice(names.childElementCount)) names.append(h("li", {}, name));
-      const rows = counts(last);
-      if (!recording) rows.push(["this machine", paused ? "paused" : pace(last?.pace)]);
-      put(figures, ...rows.flatMap(([term, x]) => [h("dt", {}, term), h("dd", {}, x)]));
-    },
-  };
+  const names = h("ol", { class: "twenty", "aria-live": "polite" });
+  const recorded = h("p", { class: "recorded", hidden: true });
+
+  function wait() {
+    picture.removeAttribute("src");
+    put(about, "Putting the cartridge in …");
+  }
+
+  /** @param {Cartridge} it @param {string} more */
+  function tell(it, more) {
+    const size = it.bytes.toLocaleString("en");
+    put(about, `${it.cartridge}, ${size} bytes of ROM, in ${it.core}. ${more}`);
+  }
+
+  /** @param {Game | null} last @param {boolean} paused @param {boolean} recording */
+  function draw(last, paused, recording) {
+    const made = last?.names ?? [];
+    if (last?.picture && !recording) picture.src = `data:image/png;base64,${last.picture}`;
+    const another = [...names.children].some((item, i) => item.textContent !== made[i]);
+    if (another) put(names);
+    for (const name of made.slice(names.childElementCount)) names.append(h("li", {}, name));
+    picture.alt = made.length
+      ? `The game's screen. Its names so far: ${made.join(", ")}.`
+      : "The game's screen, with no names as yet.";
+    const rows = rowsOf(last);
+    if (!recording) rows.push(["this machine", paused ? "paused" : pace(last?.pace)]);
+    put(figures, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  }
+
+  return { picture, about, figures, names, recorded, wait, tell, draw };
 }
 
-/** @param {any} last @returns {[string, string][]} */
-function counts(last) {
+/** As the cartridge counts. @param {Game | null} last */
+function rowsOf(last) {
   const rate = last?.rate;
-  const clocks = rate ? Number((CLOCKS / rate).toPrecision(3)).toLocaleString("en") : "–";
+  const clocks = rate && Number((CLOCKS / rate).toPrecision(3));
   return [
     ["tokens/s", rate ? rate.toFixed(1) : "–"],
-    ["clocks a token", clocks],
+    ["clocks a token", clocks ? clocks.toLocaleString("en") : "–"],
     ["frames", last?.frame.toLocaleString("en") ?? "–"],
   ];
 }
 
-/** @param {number | undefined} frames  a second, as they come */
+/** @param {number | undefined} frames  a second */
 function pace(frames) {
-  if (!frames) return "–";
-  return `${Math.min(100, Math.round((100 * frames) / FRAMES))}% of real time`;
-}
-
-function uses() {
-  const rows = USES.flatMap(([name, key, use]) => [
-    h("dt", {}, name, h("small", {}, `key ${key}`)),
-    h("dd", {}, use),
-  ]);
-  return h(
-    "section",
-    {},
-    h("h2", {}, "What the buttons do, and their keys"),
-    h("dl", { class: "uses" }, ...rows),
-  );
+  return frames ? `${Math.min(100, Math.round((100 * frames) / FRAMES))}% of real time` : "–";
 }
 
 export default { render };

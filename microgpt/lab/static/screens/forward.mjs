@@ -146,7 +146,8 @@ function says(trace, event) {
   ];
 }
 
-/** What a name holds, as a strip and as a table. @param {string} key @param {number[]} numbers @param {string} otherwise */
+/** What a name holds, as a strip and as a table.
+ * @param {string} key @param {number[]} numbers @param {string} otherwise */
 function held(key, numbers, otherwise) {
   const [first] = numbers;
   if (numbers.length < 2)
@@ -175,7 +176,8 @@ function held(key, numbers, otherwise) {
   );
 }
 
-/** Scroll a box, and nothing else, so that what is being computed in it can be seen. @param {HTMLElement} box */
+/** Scroll a box, and nothing else, so that what is being computed in it can be seen.
+ * @param {HTMLElement} box */
 function keep(box) {
   const active = box.querySelector(".row.now, .now");
   if (!active) return;

@@ -2,9 +2,12 @@
 import { dial, h, latest, letter, number, percent, put, remember, roving } from "../draw.mjs";
 import { word } from "../word.mjs";
 
-/** What the dials say. @typedef {{temperature: number, top_k: number, top_p: number, seed: number}} Dials */
-/** @typedef {{name: string, probs: (number | null)[]}} Name  a probability of null: the letter was given */
-/** @typedef {{letters: number[], full?: boolean, logits: number[], probs: number[], chosen: number[]}} Next */
+/** What the dials say.
+ * @typedef {{temperature: number, top_k: number, top_p: number, seed: number}} Dials */
+/** @typedef {{name: string, probs: (number | null)[]}} Name  a probability of null: the letter was
+ *   given */
+/** @typedef {{letters: number[], full?: boolean, logits: number[], probs: number[], chosen:
+ *   number[]}} Next */
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
@@ -96,7 +99,8 @@ function render({ model, el, params }) {
   if (matchMedia("(hover: hover)").matches) field.input.focus();
 }
 
-/** What the dials say at first: as the address has it. @param {Record<string, string>} params @param {number} end @returns {Dials} */
+/** What the dials say at first: as the address has it.
+ * @param {Record<string, string>} params @param {number} end @returns {Dials} */
 function opening(params, end) {
   /** @param {string} name @param {number} usual */
   const at = (name, usual) =>
@@ -248,7 +252,7 @@ function shareOf(character, p) {
     "span",
     { "--p": p, "data-p": p, title: `${character}: ${percent(p)}` },
     h("i"),
-    h("b", {}, p < 0.01 ? "<1%" : `${Math.round(100 * p)}%`),
+    h("b", {}, p < 0.01 ? "<1" : Math.round(100 * p), h("span", {}, "%")),
   );
 }
 
@@ -257,7 +261,10 @@ function chance(letters) {
   if (!letters.length)
     return "Before the first letter there is only BOS: it says that a name begins.";
   const p = letters.reduce((a, b) => a * b, 1);
-  return `To the model, one name in ${Math.max(1, Math.round(1 / p)).toLocaleString("en")} begins like this.`;
+  return (
+    `To the model, one name in ${Math.max(1, Math.round(1 / p)).toLocaleString("en")} ` +
+    "begins like this."
+  );
 }
 
 /** @param {Name} made @param {(name: string) => void} choose */
