@@ -690,9 +690,10 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
   real *model = to;
   int turn = 0; /* tiles are dealt out in turn */
   const Adam a = adam_of(step);
+  const Decay decay = step->weight_decay != 0 ? DECAY : KEEP;
   for (size i = s.wte; i < s.lm_head; i += LANES)
     if (turn++ % parts == part)
-      adam(s, model + i, sum_at(works, count, i), &a, (int)(i / LANES), DECAY);
+      adam(s, model + i, sum_at(works, count, i), &a, (int)(i / LANES), decay);
   for (int number = 0; number <= 4 * s.n_layer; number++) {
     const Matrix w = matrix(s, number);
     for (int o = 0; o < w.outputs; o += LANES) {
@@ -700,7 +701,7 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
       for (int i = 0; i < w.inputs; i += LANES) {
         V g[LANES];
         for (int r = 0; r < LANES; r++) g[r] = sum_at(works, count, w.at + (size)(o + r) * w.inputs + i);
-        adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a, DECAY);
+        adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a, decay);
       }
     }
   }
