@@ -149,7 +149,7 @@ def test_where_there_is_no_core_the_page_shows_a_recording(
             "async (e) => { await e.decode(); return e.naturalWidth; }"
         )
         assert (source(page), size) == ("console-loop.png", 256)
-        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Pause", exact=True).click()
         assert source(page) == "console.png"
         expect(page.locator(SELECT)).to_be_disabled()
         with page.expect_download() as download:
