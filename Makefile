@@ -37,6 +37,7 @@ bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of
 docs: $(BIN)/.ready-to-test  ## make again what the docs show of the program
 	$(BIN)/python scripts/cli_help.py > docs/cli.md
 	$(BIN)/python scripts/picture.py docs/names.svg
+	$(BIN)/microgpt xray emma -o docs/xray-emma.json --with source > /dev/null
 	$(BIN)/python -m microgpt.lab.recorded > microgpt/lab/static/recorded.json
 	$(BIN)/python scripts/console_recording.py microgpt/lab/static
 	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab

@@ -5,13 +5,12 @@
 Both run in turns, each in a process of its own; the least of all rounds counts.
 """
 
-import argparse
-import json
 import platform
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from bench import report
 
 ROUNDS = 15
 COMMANDS = {
@@ -43,14 +42,5 @@ def measure() -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    out = parser.parse_args().out
-    text = json.dumps(measure(), indent=2)
-    out.write_text(text + "\n", "utf-8")
-    sys.stdout.write(text + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    report(measure, __file__, __doc__)

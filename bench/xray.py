@@ -5,16 +5,13 @@
 Both run in turns in one process, the collector off; the least of all rounds counts.
 """
 
-import argparse
 import gc
-import json
 import platform
 import random
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from bench import report
 from microgpt import gpt, xray
 from microgpt.config import GPTConfig
 from microgpt.xray.trace import PARTS
@@ -64,14 +61,5 @@ def measure() -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    out = parser.parse_args().out
-    text = json.dumps(measure(), indent=2)
-    out.write_text(text + "\n", "utf-8")
-    sys.stdout.write(text + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    report(measure, __file__, __doc__)

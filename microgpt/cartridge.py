@@ -67,13 +67,18 @@ class Built:
             f"ROM   {used:,} of {kilobytes * 1024:,} bytes",
             f"WRAM  {work:,} bytes at work, 1,792 of them the screen; {sizes['RING']:,} for a log",
         ]
+        return [*lines, f"CUT   {self.cut}"] if self.cut else lines
+
+    @property
+    def cut(self) -> str | None:
+        """One line on what the cartridge has no room for, if there is such a thing."""
         given, held = self.checkpoint.config.block_size, self.model.config.block_size
-        if given > held:
-            lines += [
-                f"CUT   the model reads {given} positions, the {self.name} cartridge {held}: "
-                f"names end after {held} letters"
-            ]
-        return lines
+        if given <= held:
+            return None
+        return (
+            f"the model reads {given} positions, the {self.name} cartridge {held}: "
+            f"names end after {held} letters"
+        )
 
 
 @dataclass(frozen=True)

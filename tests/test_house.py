@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "microgpt"
-TEXTS = {".py", ".md", ".toml", ".mjs", ".html", ".ipynb", ".sh", ".json", ".txt", ""}
+TEXTS = re.compile(r"|[.](py|md|toml|mjs|html|ipynb|sh|json|txt|c|h|asm|inc)")  # suffixes
 
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 LAYERS = [
@@ -101,15 +102,21 @@ def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
 INSTALL = re.compile(r"""pip3? install [^\n`]*(?<![\w./-])microgpt(?![\w/-])|microgpt\[""")
 
 
-def test_no_text_installs_the_package_of_a_stranger() -> None:
-    """On the package index, microgpt is not ours: microgpt-lab is."""
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield the name and the content of every text of the repository, but this one."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this is not a git checkout")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).suffix in TEXTS:
-            found = INSTALL.search((ROOT / name).read_text("utf-8"))
-            assert not found or name == "tests/test_house.py", f"{name}: {found}"
+        if TEXTS.fullmatch((ROOT / name).suffix) and name != "tests/test_house.py":
+            yield name, (ROOT / name).read_text("utf-8")
+
+
+def test_no_text_installs_the_package_of_a_stranger() -> None:
+    """On the package index, microgpt is not ours: microgpt-lab is."""
+    for name, text in texts():
+        found = INSTALL.search(text)
+        assert not found, f"{name}: {found}"
 
 
 def test_no_requirement_is_the_package_of_a_stranger() -> None:
@@ -119,3 +126,14 @@ def test_no_requirement_is_the_package_of_a_stranger() -> None:
     for requirement in [*project["dependencies"], *chain(*extras)]:
         wanted = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
         assert wanted != "microgpt", requirement
+
+
+TRANSLATED = re.compile(r"\b(shall|whoever|anew|one can|so that nobody)\b", re.I)
+LICENCES = {"LICENSE", "microgpt/data/README.md", "microgpt/data/names.txt"}
+
+
+def test_the_english_is_plain() -> None:
+    """Words that give a translated sentence away; a licence keeps its own."""
+    for name, text in texts():
+        found = TRANSLATED.search(text)
+        assert not found or name in LICENCES, f"{name}: {found}"

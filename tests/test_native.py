@@ -302,7 +302,7 @@ def test_interrupting_a_long_call(simd: str) -> None:
 
 
 def test_interrupting_a_batch_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever finishes one share looks for Ctrl-C, and again after the next."""
+    """Each share that ends is a moment to look for Ctrl-C."""
     monkeypatch.setenv("MICROGPT_SIMD", "portable")  # slow enough to look after each
     config, draw = GPTConfig(n_embd=256), np.random.default_rng(1)
     state = {name: draw.normal(0, 0.02, shape) for name, shape in config.shapes()}

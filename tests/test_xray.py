@@ -539,7 +539,8 @@ def test_the_docs_name_every_field(emma: Trace) -> None:
     fields += zoom.operations(emma, 1)["operations"][0]
     for field in fields:
         assert re.search(rf"\b{field}\b", text), f"docs/xray.md does not name {field}"
-    assert Trace.load(ROOT / "docs" / "xray-emma.json").tokens == EMMA
+    kept = Trace.load(ROOT / "docs" / "xray-emma.json")
+    assert (kept.tokens, kept.source) == (EMMA, SOURCE), "run `make docs`"
 
 
 @given(st.lists(st.none() | st.integers(0, 30)))
@@ -641,6 +642,13 @@ def _assert_alike(a: Any, b: Any) -> None:
 
 
 # -- to look at ------------------------------------------------------------------------------------
+def test_text_says_what_the_model_could_not_see() -> None:
+    held = model(GPTConfig(n_layer=1, n_embd=4, n_head=2, block_size=5))
+    lines = str(xray.record("annabelle", held)).splitlines()
+    assert lines[1] == "the model can see 5 characters and not what follows: 'elle'"
+    assert "can see" not in str(xray.record("annab", held))
+
+
 def test_text_fits_a_terminal(emma: Trace) -> None:
     text = str(emma)
     assert max(map(len, text.splitlines())) <= 80

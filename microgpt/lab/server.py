@@ -1,8 +1,8 @@
 """The lab's server: the page's files, and answers about one model, to this machine alone.
 
 It listens on 127.0.0.1. A page of another origin gets 403 and another name for this machine 400, so
-that no web site can reach it through the browser; whoever asks must show the token that stands in
-the first URL. What runs for long (training, edited code) runs in a process of its own, which lives
+that no web site can reach it through the browser; every question must carry the token in the first
+URL. What runs for long (training, edited code) runs in a process of its own, which lives
 as long as the connection that shows its events: a tab closed ends its run.
 """
 
@@ -49,7 +49,7 @@ HEADERS = {
 
 
 def create(model: Path, token: str, port: int) -> Starlette:
-    """Return the application that answers about a model to whoever shows the token.
+    """Return the application that answers about a model to those who show the token.
 
     Raises:
         OSError: the model cannot be read.

@@ -40,7 +40,11 @@ def _head(trace: Recording) -> str:
     loss = f"loss {trace.loss:.4f} nats/token" if trace.loss is not None else ""
     values = len(trace.data) - trace.first
     head = [trace.document, loss, f"{len(trace.events)} statements", f"{values:,} Values"]
-    return _fit(" | ".join(part for part in head if part))
+    lines = [" | ".join(part for part in head if part)]
+    size = trace.config.get("block_size")  # none where no model was read, but a few lines
+    if unread := trace.document[size:] if size else "":
+        lines.append(f"the model can see {size} characters and not what follows: {unread!r}")
+    return "\n".join(map(_fit, lines))
 
 
 def _stop(error: dict[str, Any]) -> str:

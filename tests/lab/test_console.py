@@ -244,7 +244,7 @@ class Quick(Pad):
 @built
 @pytest.mark.parametrize("reads", [False, True])
 def test_pictures_wait_for_no_one_and_none_piles_up(reads: bool) -> None:
-    """Whoever says not that pictures have arrived gets no more; the game goes on without them."""
+    """A page that does not say which pictures arrived gets no more; the game goes on."""
     shipped, told = Checkpoint.load(MODEL), list[dict[str, Any]]()
     pad = Quick(frames=240)
 
@@ -309,6 +309,7 @@ def test_a_model_that_does_not_fit_leaves_its_place_to_the_one_that_ships() -> N
     greek = Checkpoint(GPTConfig(), "αβγδεζηθικλμνξοπρστυφχψωςά", own.state)
     ships = console.make(shipped, shipped, "classic")
     assert ships["unfit"] is None
+    assert "reads 16 positions, the classic cartridge 8" in ships["cut"]
     fits = console.make(own, shipped, "classic")
     assert (fits["rom"] != ships["rom"], fits["unfit"]) == (True, None)
     for other, line in ((large, "n_embd is 32"), (greek, "vocabulary is 'αβγ")):

@@ -33,7 +33,7 @@ def agree(a: Any, b: Any) -> bool:
 
 
 def test_what_is_recorded_is_what_is_answered(lab: Lab) -> None:
-    """Where this fails, gpt.py or what the page asks has changed: `make docs` records it anew."""
+    """Where this fails, gpt.py or what the page asks has changed: `make docs` records it again."""
     rows = json.loads(RECORDED.read_text("utf-8"))
     for name, question, answer in rows:
         status, live = lab.post(f"/api/ask/{name}", question)

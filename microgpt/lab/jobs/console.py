@@ -27,6 +27,8 @@ COMMANDS = {"paused", "step", "hold", "reset", "seen"}
 def make(shown: Checkpoint, shipped: Checkpoint, name: str) -> dict[str, Any]:
     """Return a cartridge, and whose model is in it: that which is shown, or else what ships.
 
+    `unfit` says why it is not the one shown, `cut` what of the model it has no room for.
+
     Raises:
         OSError: the assembler is not there.
         ValueError: there is no such cartridge.
@@ -36,7 +38,8 @@ def make(shown: Checkpoint, shipped: Checkpoint, name: str) -> dict[str, Any]:
         built = cartridge.build(name, shown)
     except ValueError as error:
         built, unfit = cartridge.build(name, shipped), str(error)
-    return {"cartridge": name, "rom": base64.b64encode(built.rom.data).decode(), "unfit": unfit}
+    rom = base64.b64encode(built.rom.data).decode()
+    return {"cartridge": name, "rom": rom, "unfit": unfit, "cut": built.cut}
 
 
 class Pad(Controls):
@@ -78,7 +81,7 @@ def play(question: Event, pad: Pad) -> Iterator[Event | float]:
     """Run a cartridge in real time, never faster, until nobody looks any more."""
     data = base64.b64decode(question["rom"])
     with Console(data) as console:
-        yield about(console, data) | {"unfit": question["unfit"]}
+        yield about(console, data) | {key: question[key] for key in ("unfit", "cut")}
         frame = number = last = 0
         screen = b""
         began = next_at = time.monotonic()

@@ -133,17 +133,18 @@ addEventListener("keydown", (event) => {
     location.hash = SCREENS[number - 1].id;
   }
 });
-// What goes wrong anywhere is said in one place, in one line.
+// What goes wrong anywhere is said in one place, in one line, until another screen is shown.
+const status = /** @type {HTMLElement} */ (document.getElementById("status"));
 addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   const { name } = event.reason ?? {};
   if (name === "AbortError" || name === "Gone") return; // the view was left; the banner says it
-  const status = /** @type {HTMLElement} */ (document.getElementById("status"));
   status.textContent = event.reason?.message ?? String(event.reason);
-  clearTimeout(Number(status.dataset.timer));
-  status.dataset.timer = String(setTimeout(() => (status.textContent = ""), 8000));
 });
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => {
+  status.textContent = "";
+  show();
+});
 // A host that answers no more is said until it answers again; what it said before is grey.
 const gone = /** @type {HTMLElement} */ (document.getElementById("gone"));
 model.on("change:gone", () => {

@@ -18,7 +18,7 @@ const SCALE = 2.5; // what is drawn in full colour, everywhere, so that sizes ca
 const MEANING = {
   attn_wq: "query: what this letter looks for",
   attn_wk: "key: what it is found by",
-  attn_wv: "value: what it has to tell",
+  attn_wv: "value: what it passes on",
   attn_wo: "what the heads found, back in one piece",
   mlp_fc1: "64 questions about the letter",
   mlp_fc2: "what the answers add",

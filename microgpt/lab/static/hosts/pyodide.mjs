@@ -24,7 +24,7 @@ function python() {
       };
     }),
   };
-  made.ready.catch(() => {}); // whoever waits for it is told
+  made.ready.catch(() => {}); // those who wait for it hear of it
   return made;
 }
 

@@ -50,7 +50,7 @@ export function connect() {
       let rest = "";
       for (;;) {
         const { value, done } = await reader.read().catch(() => {
-          if (signal.aborted) return { value: "", done: true }; // whoever asked has left
+          if (signal.aborted) return { value: "", done: true }; // the view that asked was left
           throw new Gone(GONE);
         });
         if (done) return;

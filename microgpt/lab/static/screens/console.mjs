@@ -118,7 +118,7 @@ function render({ model, el, params }) {
   function heard(event) {
     if (event.error && !last) throw new Error(event.error);
     if (event.error) Promise.reject(new Error(event.error)); // said, and the game goes on
-    if (event.core) game.tell(event, contents(event.unfit));
+    if (event.core) game.tell(event, contents(event));
     if (!event.number) return;
     last = event;
     draw();
@@ -165,11 +165,15 @@ function space(event, go) {
   go.click();
 }
 
-/** Whose model is in the cartridge. @param {string | null} unfit */
-function contents(unfit) {
-  return unfit
+/**
+ * Whose model is in the cartridge, and how much of it.
+ * @param {{unfit: string | null, cut: string | null}} made
+ */
+function contents({ unfit, cut }) {
+  const whose = unfit
     ? `In it is the model that ships with microgpt; yours does not fit: ${unfit}.`
     : "In it is the model that this lab shows, as integers.";
+  return cut ? `${whose} It is cut: ${cut}.` : whose;
 }
 
 /** The buttons under the screen.

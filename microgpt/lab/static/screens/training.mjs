@@ -117,7 +117,7 @@ function nothing() {
   return { about: null, ...none, shown: -1, trained: "", error: "", paused: false, done: false };
 }
 
-/** A run of the page's, from its beginning to its end, whoever looks on.
+/** A run of the page's, from its beginning to its end, watched or not.
  * @param {Model} model @param {Wish} wish */
 function create(model, wish) {
   /** @type {Session} */
