@@ -19,7 +19,7 @@ from microgpt.lab.jobs import bits
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
 from microgpt.snes import rom
-from tests.lab.conftest import Lab, Open, close, numbers, picture, start, stop
+from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, start, stop
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
@@ -401,8 +401,8 @@ def test_backward_says_what_the_relu_cut_off(show: Open) -> None:
     assert not [text for text in cards.all_inner_texts() if "waits" in text]
     cards.first.click()
     expect(page.locator(".told").first).to_contain_text("No gradient reaches it")
+    answered(page)
     texts = page.locator(".view").all_inner_texts()
-    page.keyboard.press("End")
     assert not re.search(r"[-\u2212]0\.0+\b(?!e)", " ".join(texts))
 
 
@@ -461,6 +461,7 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
     page.get_by_role("button", name="Put it back").click()
     expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
+    answered(page)
     page.locator(".position").nth(1).click()
     inside = model.engine.inspect(model.tokenizer.encode("ma")[:-1])
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
@@ -533,8 +534,7 @@ def test_every_engine_reads_the_word_that_the_field_shows(show: Open, model: Mod
     expect(field).to_have_value("zoe")
     expect(page.locator(".positions")).to_have_text("BOSzoe")
     expect(page.locator(".engines")).to_contain_text("ë is read as e")
-    row = page.locator(".engine:not(.stale)", has_text="scalar")
-    row.wait_for()
+    row = page.locator(".engine", has_text="scalar")
     assert close(numbers(row.locator(".its-loss")), model.score("zoe").loss)
     field.fill("木")
     field.press("Enter")
@@ -717,6 +717,73 @@ def test_one_word_goes_from_screen_to_screen(show: Open) -> None:
     expect(page.locator(".term")).to_have_count(4)
     page.get_by_role("link", name="Forward").click()
     expect(page.get_by_label(FIELDS["forward"])).to_have_value("mo")
+
+
+# ---- What is out of date -------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("screen", "label", "question", "shown"),
+    [
+        ("play", "The beginning of a name", "next", ".guess"),
+        ("play", "The beginning of a name", "names", ".names"),
+        ("forward", "The name to read", "trace", ".drawing"),
+        ("backward", "The name to learn from", "backward", ".sum"),
+        ("backward", "The name to learn from", "backward", ".outside"),
+        ("engines", "The name that all read", "engine", ".engine >> nth=0"),
+    ],
+)
+def test_numbers_older_than_the_question_are_grey(
+    show: Open, screen: str, label: str, question: str, shown: str
+) -> None:
+    page = show(screen)
+    settle(page, screen)
+    part = page.locator(shown)
+    held: list[Route] | None = []
+
+    def hold(route: Route) -> None:
+        route.continue_() if held is None else held.append(route)
+
+    expect(part).not_to_have_class(re.compile("outdated"))
+    page.route(f"**/api/ask/{question}", hold)
+    page.get_by_label(label).fill("kai")
+    page.keyboard.press("Enter")
+    expect(part).to_have_css("filter", "grayscale(1) opacity(0.55)")
+    waiting, held = held, None
+    for route in waiting:
+        route.continue_()
+    expect(part).to_have_css("filter", "none")
+
+
+def test_of_two_answers_the_one_to_the_last_question_is_shown(show: Open, model: Model) -> None:
+    page = show("forward?text=mo")
+    settle(page, "forward")
+    held: list[Route] = []
+    page.route("**/api/ask/trace", lambda route: held.append(route))
+    for name in ("ada", "kai"):
+        with page.expect_request("**/api/ask/trace"):
+            page.get_by_label(FIELDS["forward"]).fill(name)
+            page.keyboard.press("Enter")
+    expect(page.locator(".drawing")).to_have_attribute("aria-busy", "true")
+    for route in reversed(held):
+        with page.expect_response("**/api/ask/trace") as answer:
+            route.continue_()
+        answer.value.finished()
+    assert numbers(page.locator(".position .cost")) == pytest.approx(
+        model.score("kai").losses, rel=1e-5
+    )
+
+
+def test_of_two_addresses_the_last_is_shown(show: Open) -> None:
+    page = show("play")
+    page.evaluate("""() => {
+      globalThis.views = 0;
+      const seen = new MutationObserver((changes) => (views += changes.length));
+      seen.observe(document.getElementById("main"), { childList: true });
+      location.hash = "play?text=a";
+      location.hash = "play?text=b";
+    }""")
+    expect(page.locator("main:not(.outdated)")).to_have_count(1)
+    expect(page.get_by_label("The beginning of a name")).to_have_value("b")
+    assert page.evaluate("views") == 1
 
 
 # ---- Everyone ------------------------------------------------------------------------------------

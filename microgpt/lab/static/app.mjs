@@ -1,4 +1,5 @@
 // The shell: which screen is shown, in what colours, and what a screen speaks with.
+import { outdated } from "./draw.mjs";
 import { create } from "./model.mjs";
 
 /**
@@ -58,25 +59,39 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 /** @type {(() => void) | void} */
 let leave;
-let shown = "";
+let shown = "",
+  shows = 0;
 /** @type {Promise<void>} what the host has, as the value "host" */
 let host;
 
-/** Show the screen that the address names: #forward?text=emma. */
-async function show() {
+/** Show the screen that the address names: #forward?text=emma. Until then the last is out of date.
+ * @param {Promise<void>} [ready]  what to wait for first */
+async function show(ready) {
+  const mine = ++shows;
+  outdated([main], true);
+  try {
+    await ready;
+    if (mine === shows) await enter(() => mine === shows);
+  } finally {
+    if (mine === shows) outdated([main], false);
+  }
+}
+
+/** @param {() => boolean} wanted  whether no other screen has been asked for meanwhile */
+async function enter(wanted) {
   const before = shown;
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
   const params = Object.fromEntries(new URLSearchParams(query));
   const view = await screen.load().then((file) => file.default, model.lost);
-  if (shown !== screen.id) return; // another was chosen meanwhile
+  if (!wanted()) return;
   if (!view) {
     shown = before; // it cannot be loaded: the last one stays
     return history.replaceState(null, "", `#${before}`);
   }
   if (screen.waits) await host;
-  if (shown !== screen.id) return;
+  if (!wanted()) return;
   leave?.();
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
@@ -162,7 +177,7 @@ model.on("change:described", () => {
     : `Model: ${size.toLocaleString("en")} numbers${read}`;
   back.hidden = !trained;
 });
-back.addEventListener("click", () => model.use("").then(show));
+back.addEventListener("click", () => show(model.use("")));
 // A run goes on while other screens are shown: the way back to it says how far it has come.
 model.on("change:busy", () => {
   const link = /** @type {HTMLElement} */ (nav.querySelector('a[href="#training"]'));

@@ -139,16 +139,27 @@ export function once(f) {
   };
 }
 
+/** Say whether what elements show is older than what was last asked: then the sheet makes it grey.
+ * @param {Element[]} elements @param {boolean} old */
+export function outdated(elements, old) {
+  for (const element of elements) {
+    element.classList.toggle("outdated", old);
+    element.setAttribute("aria-busy", String(old));
+  }
+}
+
 /** Ask one question at a time, the latest first: what was asked in between is dropped.
  * @template Q, A @param {(question: Q) => Promise<A>} ask
- * @param {(answer: A, question: Q) => void} [heard] */
-export function latest(ask, heard = () => {}) {
+ * @param {(answer: A, question: Q) => void} [heard]
+ * @param {...Element} shown  what the answers are drawn in */
+export function latest(ask, heard = () => {}, ...shown) {
   /** @type {{question: Q} | null} */
   let next = null;
   let busy = false;
   /** @param {Q} question */
   return async (question) => {
     next = { question };
+    outdated(shown, true);
     if (busy) return;
     busy = true;
     try {
@@ -156,10 +167,30 @@ export function latest(ask, heard = () => {}) {
         const { question: now } = next;
         next = null;
         const answer = await ask(now);
-        if (!next) heard(answer, now);
+        if (next) continue;
+        heard(answer, now);
+        outdated(shown, false);
       }
     } finally {
       busy = false;
+    }
+  };
+}
+
+/** Return what waits for answers that are drawn in some elements: it gives each, or null where
+ * another has been asked for meanwhile.
+ * @param {...Element} shown */
+export function newest(...shown) {
+  let asked = 0;
+  /** @template T @param {Promise<T>} answer */
+  return async (answer) => {
+    const mine = ++asked;
+    outdated(shown, true);
+    try {
+      const found = await answer;
+      return mine === asked ? found : null;
+    } finally {
+      if (mine === asked) outdated(shown, false);
     }
   };
 }

@@ -1,5 +1,5 @@
 // Backward: the loss asks every Value how much it is to blame, one Value at a time.
-import { h, letter, number, put, region, remember } from "../draw.mjs";
+import { h, letter, newest, number, put, region, remember } from "../draw.mjs";
 import { order } from "../order.mjs";
 import { transport } from "../transport.mjs";
 import { diagram, gone, SILENT } from "../value.mjs";
@@ -15,14 +15,13 @@ function render({ model, el, params }) {
   const { config, vocabulary, source, text } = model.get("described");
   const lines = source.split("\n");
   let step = Number(params.step ?? 2),
-    chosen = Number(params.node ?? -1), // the Value that is looked at, if it is not its turn
-    asked = 0;
+    chosen = Number(params.node ?? -1); // the Value that is looked at, if it is not its turn
   /** @type {any} zoom.document() of the name */
   let whole;
 
   const label = "The name to learn from",
     caption = "It learns from";
-  const name = word({ model, params, label, caption, fallback: text, heard: read });
+  const name = word({ model, params, label, caption, fallback: text, heard: begin });
   const sum = h("div", { class: "sum" });
   const walk = transport({
     el,
@@ -40,15 +39,13 @@ function render({ model, el, params }) {
   const short = (who) => (config.n_layer === 1 ? who.replace("layer0.", "") : who);
   const drawing = diagram({ short, look });
   const list = inside(ask, short, look);
+  const outside = h("div", { class: "outside" }, told, made, drawing.element);
+  const read = newest(sum, list.element, outside),
+    seen = newest(outside);
   el.append(
     h("div", { class: "bar-top" }, h("h1", {}, "Backward"), name.element, sum),
     walk.element,
-    h(
-      "div",
-      { class: "pair deep" },
-      list.element,
-      h("div", { class: "outside" }, told, made, drawing.element),
-    ),
+    h("div", { class: "pair deep" }, list.element, outside),
     order(model),
   );
 
@@ -57,18 +54,21 @@ function render({ model, el, params }) {
     return model.ask("backward", { text: name.text, look, ...place });
   }
 
-  async function read() {
+  async function begin() {
     walk.stop();
-    whole = await ask("document");
+    const found = await read(ask("document"));
+    if (!found) return;
+    whole = found;
     walk.last = whole.steps - 1;
     const spots = whole.positions.map((/** @type {any} */ p) => ({
       call: p.call,
       title: `position ${p.pos}, ${letter(p.token, vocabulary, "BOS")}`,
     }));
     put(sum, ...terms(whole, vocabulary, look, (i) => list.enter(spots[i], 0)));
-    await list.enter(spots[Math.min(1, spots.length - 1)], 0);
-    if (chosen >= 0) await look(chosen);
-    else await walk.reach(step);
+    await Promise.all([
+      list.enter(spots[Math.min(1, spots.length - 1)], 0),
+      chosen >= 0 ? look(chosen) : walk.reach(step),
+    ]);
   }
 
   /** The Value whose turn it is. @param {number} wanted */
@@ -76,28 +76,27 @@ function render({ model, el, params }) {
     if (!whole) return;
     step = wanted;
     chosen = -1;
-    const mine = ++asked;
-    const { node } = await ask("turn", { step });
-    if (mine === asked) await show(node.node, mine);
+    const found = await seen(ask("turn", { step }));
+    if (found) await show(found.node.node);
   }
 
   /** Any Value, as things are after this step. @param {number} node */
   async function look(node) {
     chosen = node;
-    await show(node, ++asked);
+    await show(node);
   }
 
-  /** @param {number} node @param {number} mine */
-  async function show(node, mine) {
-    const around = await ask("around", { node, step });
-    if (mine !== asked) return;
+  /** @param {number} node */
+  async function show(node) {
+    const around = await seen(ask("around", { node, step }));
+    if (!around) return;
     put(told, ...says(around, step, short, (to) => walk.reach(to)));
     put(made, madeBy(around, lines));
     drawing.show(around, step);
     remember(el, { text: name.text, step, ...(chosen >= 0 ? { node: chosen } : {}) });
   }
 
-  read();
+  begin();
   return walk.stop;
 }
 
@@ -147,6 +146,7 @@ function terms({ loss, positions }, vocabulary, look, enter) {
 function inside(ask, short, look) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const list = region("list", "What is inside");
+  const listed = newest(list);
   /** @type {Spot[]} the way down to what is listed */
   let path = [];
 
@@ -155,9 +155,10 @@ function inside(ask, short, look) {
     path = [...path.slice(0, depth), spot];
     put(crumbs, ...path.flatMap((p, i) => crumb(p, i, path, enter)));
     const { call, event } = spot;
-    const found = await (event === undefined
-      ? ask("operations", { call })
-      : ask("expression", { event }));
+    const found = await listed(
+      event === undefined ? ask("operations", { call }) : ask("expression", { event }),
+    );
+    if (!found) return;
     const down = (/** @type {Spot} */ next) => enter(next, depth + 1);
     put(list, ...(found.operations ? statements(found, down) : values(found, short, look)));
     list.scrollTop = 0;

@@ -19,6 +19,7 @@ import { word } from "../word.mjs";
  * @typedef {object} Work
  * @property {string} source
  * @property {Idea | null} idea  the change that the source holds, and no other
+ * @property {string} trained  the model whose reading is shown
  * @property {any} about  the run's first event: how many steps, how long it may be silent
  * @property {any} parted  where the two part
  * @property {[number, number][]} pairs  the loss of each, step by step
@@ -127,6 +128,8 @@ function render({ model, el, params }) {
 function benchOf(model, original, paint) {
   /** @type {Work} */
   const work = model.get("edit") ?? { source: original, idea: null, ...nothing() };
+  const { trained = "" } = model.get("described");
+  if (work.trained !== trained) Object.assign(work, nothing(), { trained }); // it was another's
   model.set("edit", work);
   const run = runner(model, "edit", hear);
   let heardAt = 0;
@@ -183,7 +186,7 @@ function benchOf(model, original, paint) {
   };
 }
 
-/** What no run has said yet. @returns {Omit<Work, "source" | "idea">} */
+/** What no run has said yet. @returns {Omit<Work, "source" | "idea" | "trained">} */
 function nothing() {
   return { about: null, parted: null, pairs: [], looks: [], error: "", done: false };
 }

@@ -169,7 +169,7 @@ function section(row, rows, pos, vocabulary, stale) {
   const apart = others ? row.logits[at].map((z, i) => Math.abs(z - basis.logits[at][i])) : null;
   return h(
     "section",
-    { class: stale ? "engine stale" : "engine" },
+    { class: stale ? "engine outdated" : "engine" },
     facts(row),
     h(
       "div",

@@ -73,10 +73,12 @@ function render({ model, el, params }) {
       el.classList.toggle("full", Boolean(answer.full));
       if (!answer.full) bars.draw(answer);
     },
+    ...[bars.element, under, surprise],
   );
   const askNames = latest(
     (/** @type {object} */ q) => model.ask("names", q),
     (/** @type {Name[]} */ answer) => put(names, ...answer.map((made) => nameOf(made, choose))),
+    names,
   );
 
   function changed() {
