@@ -728,7 +728,6 @@ def test_one_word_goes_from_screen_to_screen(show: Open) -> None:
         ("forward", "The name to read", "trace", ".drawing"),
         ("backward", "The name to learn from", "backward", ".sum"),
         ("backward", "The name to learn from", "backward", ".outside"),
-        ("engines", "The name that all read", "engine", ".engine >> nth=0"),
     ],
 )
 def test_numbers_older_than_the_question_are_grey(
