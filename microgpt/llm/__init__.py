@@ -1,0 +1,1 @@
+"""The second chapter: what a production LLM changes in the heart, and what is only bigger."""

@@ -1,0 +1,58 @@
+"""The twelve lessons, read from their files: what each one asks, hints at, and has written."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "lessons"
+FILE = re.compile(r"\+\+\+\n(?P<front>.*?)\n\+\+\+\n(?P<text>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson: the front matter of its file, and the text."""
+
+    number: int  # 1 to 12
+    name: str  # of its file and in addresses: "backward"
+    title: str
+    minutes: int
+    insight: str  # the one idea, in a sentence
+    question: str  # to be answered before anything is shown
+    answer: str
+    writes: tuple[str, ...]  # names that the learner writes: "encode", "Value.backward"
+    hints: tuple[str, ...]  # three, each says more than the one before
+    place: str  # the address of a screen of the lab
+    text: str  # Markdown
+    given: tuple[str, ...] = ()  # names that come ready-made with the lesson
+
+
+@cache
+def lessons() -> tuple[Lesson, ...]:
+    """Return all lessons in their order."""
+    return tuple(_read(path) for path in sorted(FOLDER.glob("*.md")))
+
+
+def lesson(number: int) -> Lesson:
+    """Return a lesson by its number.
+
+    Raises:
+        ValueError: there is no such lesson.
+    """
+    if not 1 <= number <= len(lessons()):
+        raise ValueError(f"there is no lesson {number}; the lessons are 1 to {len(lessons())}")
+    return lessons()[number - 1]
+
+
+def _read(path: Path) -> Lesson:
+    found = FILE.fullmatch(path.read_text("utf-8"))
+    if not found:
+        raise ValueError(f"{path} does not begin with front matter between two lines of +++")
+    number, _, name = path.stem.partition("-")
+    front: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in tomllib.loads(found["front"]).items()
+    }
+    return Lesson(number=int(number), name=name, text=found["text"].strip(), **front)

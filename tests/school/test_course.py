@@ -1,0 +1,40 @@
+"""The lessons' files: each says all that the school needs of it."""
+
+import pytest
+
+from microgpt import gpt
+from microgpt.school import course
+
+LESSONS = course.lessons()
+
+
+def test_there_are_twelve() -> None:
+    assert [lesson.number for lesson in LESSONS] == list(range(1, 13))
+    assert len({lesson.name for lesson in LESSONS}) == 12
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+def test_a_lesson_is_whole(lesson: course.Lesson) -> None:
+    assert len(lesson.hints) == 3
+    assert lesson.writes
+    assert lesson.text
+    assert 0 < lesson.minutes <= 60
+    assert lesson.question.endswith("?")
+    for sentence in (lesson.insight, lesson.answer, *lesson.hints):
+        assert sentence.rstrip().endswith((".", "?")), sentence
+    screen = lesson.place.partition("?")[0]
+    assert screen in {"play", "forward", "backward", "training", "engines", "console", "edit"}
+
+
+def test_together_they_are_the_heart() -> None:
+    """What learners write, and what is given to them, is all of gpt.py and nothing twice."""
+    names = [name for lesson in LESSONS for name in (*lesson.writes, *lesson.given)]
+    assert len(set(names)) == len(names)
+    whole = {name for name in vars(gpt) if getattr(gpt, name).__class__.__name__ == "function"}
+    missing = {name for name in whole if getattr(gpt, name).__module__ == gpt.__name__} - {*names}
+    assert not missing
+
+
+def test_a_number_that_is_no_lesson() -> None:
+    with pytest.raises(ValueError, match="no lesson 13; the lessons are 1 to 12"):
+        course.lesson(13)
