@@ -736,18 +736,19 @@ def test_numbers_older_than_the_question_are_grey(
     page = show(screen)
     settle(page, screen)
     part = page.locator(shown)
-    held: list[Route] | None = []
+    held: list[Route] = []
+    answering = False
 
     def hold(route: Route) -> None:
-        route.continue_() if held is None else held.append(route)
+        route.continue_() if answering else held.append(route)
 
     expect(part).not_to_have_class(re.compile("outdated"))
     page.route(f"**/api/ask/{question}", hold)
     page.get_by_label(label).fill("kai")
     page.keyboard.press("Enter")
     expect(part).to_have_css("filter", "grayscale(1) opacity(0.55)")
-    waiting, held = held, None
-    for route in waiting:
+    answering = True
+    for route in held:
         route.continue_()
     expect(part).to_have_css("filter", "none")
 
