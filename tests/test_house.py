@@ -26,6 +26,7 @@ LAYERS = [
     "engines",
     "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
     "llm.families llm.ledger llm.presets",
+    "school",
     "lab",
     "cli __main__",
 ]
