@@ -97,7 +97,7 @@ def settings(game: Bench) -> tuple[int, int, tuple[int, ...]]:
 def names(game: Bench) -> list[str]:
     """Return the finished names of the list at work."""
     at, step = game.console.at["names"], size(game) + 2
-    data = game.console.wram[at : at + 20 * step].tobytes()
+    data = game.console.read(at, 20 * step)
     found = [data[i : i + step].split(b"\0")[0].decode() for i in range(0, len(data), step)]
     return found[: game.read("name_number")[0]]
 
@@ -114,7 +114,7 @@ def rest(game: Bench) -> None:
     at = game.labels["picture"]
 
     def now() -> tuple[bytes, int]:
-        picture = game.console.wram[at : at + 2 * 32 * 28].tobytes()
+        picture = game.console.read(at, 2 * 32 * 28)
         return picture, game.read("list_tokens")[0]
 
     for _ in range(600):
@@ -505,7 +505,8 @@ def possible(game: Bench) -> None:
     assert max(game.read("prefix", n)) < 26
     assert -1 <= game.read("chosen")[0] <= 26
     start = game.labels["names"]
-    for codes in game.console.wram[start : start + 20 * (n + 2)].reshape(20, n + 2).tolist():
+    data = game.console.read(start, 20 * (n + 2))
+    for codes in (list(data[i : i + n + 2]) for i in range(0, len(data), n + 2)):
         length = codes.index(0)
         assert length <= n
         assert all(97 <= code <= 122 for code in codes[:length])

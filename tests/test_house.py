@@ -24,7 +24,7 @@ LAYERS = [
     "integers llm llm.architecture llm.bricks",
     "native snes",
     "engines",
-    "sampling model feed training quantization cartridge xray probe "
+    "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities",
     "school",
     "lab",

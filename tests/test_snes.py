@@ -4,6 +4,7 @@ Needs cc65 and an emulator core; the lists of names also run on Snes9x where sta
 """
 
 import json
+import os
 import random
 import re
 from collections.abc import Iterator
@@ -191,7 +192,7 @@ def test_random_numbers_follow_the_model(bench: Bench) -> None:
 
 def test_clocks_are_those_of_the_routine(bench: Bench) -> None:
     """A routine that only returns takes 6 cycles; what refreshing memory adds comes in 40s."""
-    bench.console.wram[SPARE] = 0x60  # rts
+    bench.console.write(SPARE, 0x60)  # rts
     assert -8 <= bench.console.call(SPARE).clocks <= 100
 
 
@@ -414,6 +415,38 @@ def test_the_console_is_an_engine(each: tuple[rom.Rom, IntegerModel]) -> None:
 
 
 # ---- the cartridge -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("core", ["bsnes_mercury_performance", "bsnes_mercury_accuracy"])
+def test_a_console_switched_off_gives_its_memory_back(bench: Bench, core: str) -> None:
+    """Each console has a core of its own, of 88 MB; four of them fit in less than two."""
+
+    def megabytes() -> float:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    try:
+        path = find_core(core)
+    except OSError as error:
+        pytest.skip(str(error))
+    before = megabytes()
+    for _ in range(4):
+        with Console(bench.data, path):
+            on = megabytes()
+    assert on - before > 50, "a core takes less than this test believes"
+    assert megabytes() - before < 100
+
+
+def test_the_memory_of_a_console_switched_off_cannot_be_read(bench: Bench) -> None:
+    """It is unmapped: to read it would end the process."""
+    with Console(bench.data) as console:
+        assert console.word(0) == int.from_bytes(console.read(0, 2), "little")
+    for use in (lambda: console.word(0), lambda: console.words(0, 2), lambda: console.read(0, 2)):
+        with pytest.raises(ValueError, match="released memoryview"):
+            use()
+    with pytest.raises(ValueError, match="released memoryview"):
+        console.write(0, 1)
 
 
 def test_the_header_is_right(bench: Bench) -> None:
@@ -722,11 +755,11 @@ def clobbered(bench: Bench, routine: str, **given: object) -> set[str]:
             bench.console.write(
                 bench.labels[name], *(value if isinstance(value, list) else [value])
             )
-        before = bench.console.wram[:0x100].copy()
+        before = bench.console.read(0, 0x100)
         bench.console.call(bench.labels[routine], x=SPARE, y=SPARE if routine != "relu" else 32)
-        after = bench.console.wram[:0x100]
+        after = bench.console.read(0, 0x100)
         for (start, name), end in zip(variables, ends, strict=True):
-            if (before[start:end] != after[start:end]).any():
+            if before[start:end] != after[start:end]:
                 changed.add(name)
     return changed
 

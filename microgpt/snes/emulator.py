@@ -1,9 +1,12 @@
 """A Super Nintendo in Python: a libretro core runs a cartridge; we read memory and hold the pad."""
 
+import _ctypes
 import contextlib
+import ctypes
 import logging
 import os
 import struct
+import sys
 import tempfile
 import weakref
 import zlib
@@ -95,7 +98,9 @@ class Emulator:
         (folder / "rom.sfc").write_bytes(rom)
         core_copy = folder / self.core.name  # a core is one console: a second needs a second core
         core_copy.write_bytes(self.core.read_bytes())
-        builder = libretro.defaults(str(core_copy)).with_content(str(folder / "rom.sfc"))
+        library = ctypes.CDLL(str(core_copy))
+        stack.callback(_unload, library._handle)
+        builder = libretro.defaults(library).with_content(str(folder / "rom.sfc"))
         builder = builder.with_input(pad).with_log(UnformattedLogDriver(quiet)).with_paths(None)
         self._screen = Screen()
         builder = builder.with_video(self._screen)
@@ -103,7 +108,8 @@ class Emulator:
         self._session.core.get_system_av_info()  # bsnes chooses its pixel format in here
         memory = self._session.core.get_memory(2)
         assert memory is not None
-        self.wram: NDArray[np.uint8] = np.frombuffer(memory, np.uint8)  # 128 KB, live
+        stack.callback(memory.release)
+        self._wram = memory  # 128 KB, live: what is read is copied, for the core can be unloaded
 
     def __enter__(self) -> "Emulator":
         return self
@@ -112,7 +118,7 @@ class Emulator:
         self.close()
 
     def close(self) -> None:
-        """Switch the console off."""
+        """Switch the console off; its memory cannot be read afterwards."""
         self._close()
 
     def reset(self) -> None:
@@ -142,18 +148,23 @@ class Emulator:
         self.hold()
         self.run(frames)
 
+    def read(self, address: int, count: int) -> bytes:
+        """Return bytes of WRAM."""
+        return bytes(self._wram[address : address + count])
+
     def word(self, address: int) -> int:
         """Return a word of WRAM: 16 bits without sign."""
-        return int(self.wram[address]) | int(self.wram[address + 1]) << 8
+        return int(self._wram[address]) | int(self._wram[address + 1]) << 8
 
     def words(self, address: int, count: int) -> NDArray[np.int64]:
         """Return words of WRAM, signed."""
-        return self.wram[address : address + 2 * count].copy().view("<i2").astype(np.int64)
+        return np.frombuffer(self.read(address, 2 * count), "<i2").astype(np.int64)
 
     def write(self, address: int, *words: int) -> None:
         """Write words to WRAM."""
         for i, word in enumerate(words):
-            self.wram[address + 2 * i : address + 2 * i + 2] = word & 0xFF, word >> 8 & 0xFF
+            at = address + 2 * i
+            self._wram[at : at + 2] = bytes((word & 0xFF, word >> 8 & 0xFF))
 
     def wait(self, address: int, value: int = 0, limit: int = 600) -> int:
         """Let time pass until a word of WRAM has a value; return the frames it took.
@@ -181,6 +192,14 @@ class Emulator:
             for low, bits in ((5 + green, 5), (5, green), (0, 5))
         ]
         return np.stack([c << 8 - n | c >> 2 * n - 8 for c, n in colours], 2).astype(np.uint8)
+
+
+def _unload(handle: int) -> None:
+    """Give back a core's memory, 88 MB of bsnes; ctypes itself never unloads a library."""
+    if sys.platform == "win32":
+        _ctypes.FreeLibrary(handle)
+    else:
+        _ctypes.dlclose(handle)
 
 
 def png(image: NDArray[np.uint8], zoom: int = 2) -> bytes:

@@ -126,6 +126,6 @@ def figures(console: Console) -> Event:
     """Return the names that the list on the screen has, and tokens/s as the cartridge counts."""
     size, start = console.at["block_size"] + 2, console.at["names"]
     count = min(console.word(console.at["name_number"]), 20)
-    letters = (console.wram[start + i * size : start + (i + 1) * size] for i in range(count))
-    names = [bytes(name).split(b"\0")[0].decode("ascii") for name in letters]
+    letters = (console.read(start + i * size, size) for i in range(count))
+    names = [name.split(b"\0")[0].decode("ascii") for name in letters]
     return {"names": names, "rate": console.word(console.at["rate"]) / 10}
