@@ -25,7 +25,7 @@ LAYERS = [
     "native snes",
     "engines",
     "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
-    "llm.families llm.ledger llm.presets",
+    "llm.comparison llm.families llm.ledger llm.presets llm.quantities",
     "school",
     "lab",
     "cli __main__",
