@@ -7,7 +7,7 @@ they are.
 
 import random
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import number, whole
@@ -15,6 +15,8 @@ from microgpt.dataset import UNNAMED, Dataset, Split, load, split
 from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine
 from microgpt.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 
 class Feed(Protocol):
@@ -33,6 +35,14 @@ class Feed(Protocol):
 
         A run asks for each step once, in order.
         """
+
+    def weigh(self, batch: Batch) -> Weights | None:
+        """Return how much the positions of held-out documents count; all the same by default."""
+        return None
+
+    def measures(self) -> dict[str, float]:
+        """Return what there is to watch of the last batch, where a loss says little."""
+        return {}
 
     def record(self) -> dict[str, Any]:
         """Return what the feed is, as JSON; "kind" names it, "data" says where documents lie."""
@@ -82,7 +92,7 @@ class Pretraining(Feed):
             parts = split(dataset.documents, self.fraction)
         self.rng.shuffle(parts.train)
         self.documents, self.val, self.test = (
-            [self.tokenizer.encode(document) for document in part]
+            [self.encode(document) for document in part]
             for part in (parts.train, parts.val, parts.test)
         )
 
@@ -110,13 +120,13 @@ class Pretraining(Feed):
         except (KeyError, TypeError) as error:
             raise ValueError(f"its record does not say what it learned from: {error!r}") from None
 
-    def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, None]:
+    def encode(self, document: str) -> Document:
+        """Return a text as a document; raises ValueError where the vocabulary lacks a character."""
+        return self.tokenizer.encode(document)
+
+    def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, Weights | None]:
         """Return the documents of a step: the same ones for every call."""
-        first = step * self.batch_size % len(self.documents)
-        batch = [*self.documents[first : first + self.batch_size]]
-        while len(batch) < self.batch_size:  # round and round
-            batch += self.documents[: self.batch_size - len(batch)]
-        return batch, None
+        return cycle(self.documents, step * self.batch_size, self.batch_size), None
 
     def record(self) -> dict[str, Any]:
         """Return where the documents are and how they are used."""
@@ -128,3 +138,16 @@ class Pretraining(Feed):
             "val": self.fraction,
             "seed": self.seed,
         }
+
+
+def cycle(items: Sequence[T], first: int, count: int) -> list[T]:
+    """Return so many items from the first on, round and round.
+
+    >>> cycle("abc", 5, 4)
+    ['c', 'a', 'b', 'c']
+    """
+    first %= max(1, len(items))
+    taken = [*items[first : first + count]]
+    while len(taken) < count:
+        taken += items[: count - len(taken)]
+    return taken

@@ -77,6 +77,7 @@ class Progress:
     val_loss: float | None  # on the validation documents, where it was time to look
     is_best: bool  # no val_loss of this run was lower
     stopped: bool  # the run is over before its last step: its patience is at an end
+    measures: dict[str, float]  # what the feed says of its last batch
 
 
 class Run(Generic[AnyFeed]):
@@ -201,7 +202,8 @@ class Run(Generic[AnyFeed]):
             elapsed = time.perf_counter() - began
             due = self.val and (stop % period == 0 or stop == planned)
             val_loss, is_best = self._look() if due else (None, False)
-            yield Progress(stop, losses, val_loss, is_best, self.finished and stop < planned)
+            early, measures = self.finished and stop < planned, self.feed.measures()
+            yield Progress(stop, losses, val_loss, is_best, early, measures)
             # many steps in one call keep a fast engine fast and the caller responsive
             if not self.feed.on_policy:
                 chunk = 2 * chunk if elapsed < 0.03 else max(1, chunk // (1 + (elapsed > 0.1)))
@@ -262,7 +264,7 @@ class Run(Generic[AnyFeed]):
 
     def test_loss(self) -> float:
         """Return the model's loss on the test documents, which chose nothing (nats/token)."""
-        return self.engine.loss(self.test)
+        return self.engine.loss(self.test, self.feed.weigh(self.test))
 
     def _take(self, steps: range) -> list[float]:
         self._model = None
@@ -281,7 +283,7 @@ class Run(Generic[AnyFeed]):
 
     def _look(self) -> tuple[float, bool]:
         """Return the validation loss, and whether it is the best so far."""
-        val_loss = self.engine.loss(self.val)
+        val_loss = self.engine.loss(self.val, self.feed.weigh(self.val))
         is_best = val_loss < self.best_val_loss
         self.best_val_loss = min(val_loss, self.best_val_loss)
         self.waited = 0 if is_best else self.waited + 1

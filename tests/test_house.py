@@ -24,8 +24,9 @@ LAYERS = [
     "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
-    "sampling model feed training quantization cartridge xray probe "
-    "llm.families llm.ledger llm.presets llm.safetensors_files",
+    "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
+    "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
+    "llm.safetensors_files",
     "school",
     "lab",
     "cli __main__",

@@ -1,5 +1,5 @@
-// Evaluates expressions for wasm.py: each line in holds one, in JSON, and what is given to it; each line
-// out is its value, or what its error says. The argument is the path of kernel.wasm.
+// Evaluates expressions for wasm.py: each line in holds one, in JSON, and what is given to it;
+// each line out is its value, or what its error says. The argument is the path of kernel.wasm.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { compile, create } from "../microgpt/native/wasm/kernel.mjs";

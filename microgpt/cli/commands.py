@@ -27,6 +27,9 @@ COMMANDS = {
         "xray": ("windows", "Watch gpt.py learn from one document, line by line."),
         "lab": ("windows", "Open the lab: a page that shows the model at work."),
     },
+    "Scale": {
+        "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
+    },
     "Super Nintendo": {
         "rom": ("console", "Make a Super Nintendo cartridge of a model."),
         "play": ("console", "Run a cartridge in an emulator; print its names."),

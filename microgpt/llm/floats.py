@@ -6,7 +6,7 @@ gpt.py and bricks.py finds the others by name; here a handful of names lead to a
 
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -23,9 +23,10 @@ def add(values: Sequence[float]) -> float:
     return sum(values)
 
 
-def dot(a: Sequence[float], b: Sequence[float]) -> float:
+def dot(a: Iterable[float], b: Iterable[float]) -> float:
     """Return a[0]*b[0] + a[1]*b[1] + ..."""
-    return sum(map(mul, a, b))
+    products: Iterable[float] = map(mul, a, b)
+    return sum(products)
 
 
 def softmax(logits: Sequence[float]) -> list[float]:

@@ -13,19 +13,22 @@ from microgpt.llm.architecture import Architecture, Experts, Latent, RoPE, Stret
 
 @dataclass(frozen=True)
 class Published:
-    """What is published of a model."""
+    """What is published of a model; None: its authors do not say."""
 
     title: str
-    year: int | None  # None: not published, but made here
+    year: int | None  # None: made here
     architecture: Architecture
     source: str
     data: str
+    post_training: str
     tokens: float | None = None  # that pretraining read; a token read twice counts twice
+    context: int | None = None  # positions of a training document; None: block_size
     tokenizer: str = "byte-level BPE"
+    optimizer: str | None = None
+    arithmetic: str = "tensors"
     processor: str | None = None  # what it was trained on
     processor_hours: float | None = None  # of pretraining, summed over all processors
     processors: int | None = None  # how many at once
-    post_training: str | None = None
     also: tuple[str, ...] = ()  # mechanisms that the architecture has no field for
 
 
@@ -111,12 +114,22 @@ _MICROGPT = Published(
     Architecture.of(GPTConfig()),
     "microgpt/gpt.py",
     data="32,033 names",
+    post_training="none",
     tokens=7170,  # of the first 1,000 names that seed 42 draws
     tokenizer="characters",
-    processor="one CPU core",
+    optimizer="Adam",
+    arithmetic="Python scalars",
+    processor="CPU core",
     processor_hours=1 / 60,
     processors=1,
-    post_training="none",
+)
+_CARTRIDGE = replace(
+    _MICROGPT,
+    source="microgpt/cartridge.py",
+    tokens=None,
+    processor=None,
+    processor_hours=None,
+    processors=None,
 )
 _GPT2 = Published(
     "GPT-2 124M",
@@ -133,6 +146,8 @@ _LLAMA3 = Published(
     "Llama Team 2024 (arXiv 2407.21783) and its model card",
     data="public web pages, code, many languages",
     tokens=15e12,
+    context=8192,
+    optimizer="AdamW",
     processor="H100",
     processor_hours=1.46e6,
     post_training="SFT + rejection sampling + DPO",
@@ -144,6 +159,7 @@ _QWEN3 = Published(
     "Qwen Team 2025 (arXiv 2505.09388)",
     data="web pages, PDFs, synthetic text; 119 languages",
     tokens=36e12,
+    context=4096,
     post_training="distilled from larger Qwen3 models",
 )
 _GPT_OSS = Published(
@@ -152,6 +168,7 @@ _GPT_OSS = Published(
     _gpt_oss(36, 128),
     "OpenAI 2025 (arXiv 2508.10925)",
     data="text: science, code, general knowledge",
+    context=4096,
     processor="H100",
     processor_hours=2.1e6,
     post_training="SFT + RL on chains of thought",
@@ -162,25 +179,14 @@ _REASONING = "SFT + RL for reasoning, then general RL"
 PRESETS = {
     "microgpt": _MICROGPT,
     "snes-classic": replace(
-        _MICROGPT,
+        _CARTRIDGE,
         title="SNES classic",
         architecture=Architecture.of(GPTConfig(block_size=8)),
-        source="microgpt/cartridge.py",
-        tokens=None,
-        processor=None,
-        processor_hours=None,
-        processors=None,
-        also=("integers",),
+        arithmetic="16-bit integers",
+        also=("q8.8", "xorshift"),
     ),
     "snes-turbo": replace(
-        _MICROGPT,
-        title="SNES turbo",
-        source="microgpt/cartridge.py",
-        tokens=None,
-        processor=None,
-        processor_hours=None,
-        processors=None,
-        also=("integers",),
+        _CARTRIDGE, title="SNES turbo", arithmetic="8-bit integers", also=("5 bits", "xorshift")
     ),
     "gpt2": _GPT2,
     "gpt2-medium": replace(_GPT2, title="GPT-2 355M", architecture=_gpt2(1024, 24, 16)),
@@ -193,6 +199,7 @@ PRESETS = {
         "Brown et al. 2020 (arXiv 2005.14165)",
         data="web pages, books, Wikipedia",
         tokens=300e9,
+        optimizer="Adam with weight decay",
         processor="V100",
         post_training="none",
         also=("banded",),
@@ -204,6 +211,7 @@ PRESETS = {
         "Touvron et al. 2023 (arXiv 2307.09288)",
         data="public web pages",
         tokens=2e12,
+        optimizer="AdamW",
         tokenizer="BPE, bytes for the rest",
         processor="A100",
         processor_hours=184_320,
@@ -277,6 +285,8 @@ PRESETS = {
         "DeepSeek-AI 2024 (arXiv 2412.19437); without its module that predicts a second token",
         data="text: mathematics, code, many languages",
         tokens=14.8e12,
+        context=4096,
+        optimizer="AdamW",
         processor="H800",
         processor_hours=2.664e6,
         processors=2048,

@@ -50,7 +50,7 @@ def tensors(folder: Path) -> dict[str, Tensor]:
         missing = next((name for name in where.values() if not (folder / name).is_file()), None)
         if missing:
             raise ValueError(f"{folder}: the shard {missing} is missing; {INDEX} names it")
-        found = {}
+        found: dict[str, Tensor] = {}
         for name in sorted(set(where.values())):
             found |= dict(_file(folder / name))
         if lost := sorted(where.keys() - found.keys()):

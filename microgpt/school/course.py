@@ -1,13 +1,18 @@
 """The twelve lessons, read from their files: what each one asks, hints at, and has written."""
 
+import json
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "lessons"
+TOUR, GLOSSARY = (Path(__file__).parent / name for name in ("tour.toml", "glossary.md"))
+WORD = re.compile(r"^\*\*(.+)\*\*: (.+)$", re.M)
+FIGURES = Path(__file__).parent / "figures.json"  # made by figures.py
 FILE = re.compile(r"\+\+\+\n(?P<front>.*?)\n\+\+\+\n(?P<text>.*)", re.DOTALL)
 
 
@@ -29,6 +34,17 @@ class Lesson:
     given: tuple[str, ...] = ()  # names that come ready-made with the lesson
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A stop of the tour: a place in the lab, what is to be seen there, and what to ask oneself."""
+
+    title: str
+    place: str
+    text: str
+    question: str
+    answer: str
+
+
 @cache
 def lessons() -> tuple[Lesson, ...]:
     """Return all lessons in their order."""
@@ -46,8 +62,24 @@ def lesson(number: int) -> Lesson:
     return lessons()[number - 1]
 
 
+@cache
+def tour() -> tuple[Stop, ...]:
+    """Return the stops of the tour in their order."""
+    return tuple(Stop(**stop) for stop in tomllib.loads(_filled(TOUR))["stop"])
+
+
+@cache
+def glossary() -> dict[str, str]:
+    """Return what each word means, in a sentence."""
+    return dict(WORD.findall(GLOSSARY.read_text("utf-8")))
+
+
+def _filled(path: Path) -> str:
+    return fill(path.read_text("utf-8"), json.loads(FIGURES.read_text("utf-8")))
+
+
 def _read(path: Path) -> Lesson:
-    found = FILE.fullmatch(path.read_text("utf-8"))
+    found = FILE.fullmatch(_filled(path))
     if not found:
         raise ValueError(f"{path} does not begin with front matter between two lines of +++")
     number, _, name = path.stem.partition("-")
@@ -56,3 +88,18 @@ def _read(path: Path) -> Lesson:
         for key, value in tomllib.loads(found["front"]).items()
     }
     return Lesson(number=int(number), name=name, text=found["text"].strip(), **front)
+
+
+def fill(text: str, figures: Mapping[str, str]) -> str:
+    """Return a text with a figure in the place of each {{name}}.
+
+    Raises:
+        ValueError: there is no such figure.
+    """
+    first, *rest = text.split("{{")
+    for piece in rest:
+        name, _, after = piece.partition("}}")
+        if name not in figures:
+            raise ValueError(f"there is no figure {name!r}; microgpt/school/figures.py makes them")
+        first += figures[name] + after
+    return first

@@ -187,8 +187,14 @@ def picture(page: Page, name: str, ready: Locator | None = None, alone: str = ""
             page.screenshot(path=path)
 
 
+def answered(page: Page) -> None:
+    """Wait until nothing on a page is older than what was last asked."""
+    expect(page.locator(".outdated")).to_have_count(0)
+
+
 def numbers(found: Locator, attribute: str = "data-x") -> list[float]:
-    """Return the numbers that elements carry."""
+    """Return the numbers that elements carry, once the page is up to date."""
+    answered(found.page)
     values = found.evaluate_all(f"all => all.map((e) => e.getAttribute('{attribute}'))")
     return [float(value) for value in values]
 

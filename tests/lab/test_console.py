@@ -67,8 +67,7 @@ def test_the_cartridge_plays_in_the_page(show: Open) -> None:
     expect(go).to_have_text("Play")  # who wants less motion begins it by hand
     expect(page.locator(".about")).to_contain_text("turbo, 65,536 bytes of ROM")
     go.click()
-    expect(names).to_have_count(20)
-    assert names.all_inner_texts() == expected("turbo")
+    expect(names).to_have_text(expected("turbo"))
     rate = page.locator(".figures dd").first
     assert float(rate.inner_text()) > 60, "a token takes less than a frame"
     page.locator(".screen").focus()

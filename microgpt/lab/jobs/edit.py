@@ -2,9 +2,10 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from string import ascii_lowercase
 from types import ModuleType
 from typing import Literal
 
@@ -17,6 +18,7 @@ STEPS = 1000  # as many as main() takes
 LOOKS = (100, 200, 400, 600, 800, STEPS)  # steps after which both are scored on names held out
 SHARE = 0.05  # of the names, held out
 HELD_OUT = 50  # names that a look scores
+MIRRORS, MIRRORED = 5000, 3  # mirror words, and the letters of half a word: abc|cba
 SILENCE = 30  # seconds without an event, after which edited code is stopped
 READS: tuple[Literal["loss", "adam"], ...] = ("loss", "adam")  # what both do with the name
 
@@ -61,13 +63,32 @@ def race(learners: list["Learner"]) -> Iterator[Event]:
     yield {"done": True}
 
 
+def documents(task: str) -> Sequence[str]:
+    """Return what a task learns from: names, or mirror words, which pairs of letters cannot guess.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    if task == "names":
+        return dataset.load("world").documents
+    if task != "mirror":
+        raise ValueError(f"there is no task {task!r}; there are names and mirror")
+    rng = random.Random(0)
+    halves = ["".join(rng.choices(ascii_lowercase, k=MIRRORED)) for _ in range(MIRRORS)]
+    return [half + half[::-1] for half in dict.fromkeys(halves)]
+
+
 class Learner:
     """A gpt.py that learns as its main() does, but for names that are held out."""
 
-    def __init__(self, module: ModuleType, seed: int = 42) -> None:
-        """Begin from the parameters that the module's init() draws."""
+    def __init__(self, module: ModuleType, seed: int = 42, task: str = "names") -> None:
+        """Begin from the parameters that the module's init() draws.
+
+        Raises:
+            ValueError: there is no such task.
+        """
         self.module, self.rng, self.steps = module, random.Random(seed), 0
-        parts = dataset.split(dataset.load("world").documents, SHARE)
+        parts = dataset.split(documents(task), SHARE)
         self.rng.shuffle(parts.train)
         self.train, self.test = parts.train, parts.test
         self.alphabet = "".join(sorted(set("".join(parts.train))))

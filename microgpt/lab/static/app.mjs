@@ -1,4 +1,5 @@
 // The shell: which screen is shown, in what colours, and what a screen speaks with.
+import { outdated } from "./draw.mjs";
 import { create } from "./model.mjs";
 
 /**
@@ -9,14 +10,18 @@ import { create } from "./model.mjs";
  * @property {(event: string, heard: () => void) => void} on  "change:NAME"
  * @property {(event: string, heard: () => void) => void} off
  * @property {(name: string, question?: object) => Promise<any>} ask  one question, one answer
- * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) => Promise<void>} run
+ * @property {(kind: string, question: object, heard: (event: any) => void, signal: AbortSignal) =>
+ *   Promise<void>} run
  * @property {(run: string, order: object) => Promise<any>} command  a word to a run under way
- * @property {() => void} lost  say that the host is gone (the value "gone", which an answer empties)
- * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained (its event `model` names it), or "", the lab's own
+ * @property {() => void} lost  say that the host is gone (the value "gone", which an answer
+ *   empties)
+ * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained
+ *   (its event `model` names it), or "", the lab's own
  */
 
 /**
- * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs); index.html names one.
+ * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs);
+ * index.html names one.
  * @typedef {object} Host
  * @property {(name: string, question: object) => Promise<any>} ask
  * @property {Model["run"]} run
@@ -27,12 +32,15 @@ import { create } from "./model.mjs";
  */
 
 /**
- * What a view is given: whom to ask, where to draw, and what to show at first, as an address writes it.
+ * What a view is given: whom to ask, where to draw, and what to show at first, as an address writes
+ * it.
  * @typedef {{model: Model, el: HTMLElement, params: Record<string, string>}} Context
- * @typedef {{render: (context: Context) => (void | (() => void))}} View  render returns how to leave
+ * @typedef {{render: (context: Context) => (void | (() => void))}} View  render returns how to
+ *   leave
  */
 
-/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a start.
+/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a
+ * start.
  * @type {{id: string, title: string, waits?: boolean, load: () => Promise<{default: View}>}[]} */
 const SCREENS = [
   { id: "play", title: "Play", load: () => import("./screens/play.mjs") },
@@ -51,25 +59,39 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 /** @type {(() => void) | void} */
 let leave;
-let shown = "";
+let shown = "",
+  shows = 0;
 /** @type {Promise<void>} what the host has, as the value "host" */
 let host;
 
-/** Show the screen that the address names: #forward?text=emma. */
-async function show() {
+/** Show the screen that the address names: #forward?text=emma. Until then the last is out of date.
+ * @param {Promise<void>} [ready]  what to wait for first */
+async function show(ready) {
+  const mine = ++shows;
+  outdated([main], true);
+  try {
+    await ready;
+    if (mine === shows) await enter(() => mine === shows);
+  } finally {
+    if (mine === shows) outdated([main], false);
+  }
+}
+
+/** @param {() => boolean} wanted  whether no other screen has been asked for meanwhile */
+async function enter(wanted) {
   const before = shown;
   const [id, query] = location.hash.slice(1).split("?");
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
   const params = Object.fromEntries(new URLSearchParams(query));
   const view = await screen.load().then((file) => file.default, model.lost);
-  if (shown !== screen.id) return; // another was chosen meanwhile
+  if (!wanted()) return;
   if (!view) {
     shown = before; // it cannot be loaded: the last one stays
     return history.replaceState(null, "", `#${before}`);
   }
   if (screen.waits) await host;
-  if (shown !== screen.id) return;
+  if (!wanted()) return;
   leave?.();
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
@@ -155,7 +177,7 @@ model.on("change:described", () => {
     : `Model: ${size.toLocaleString("en")} numbers${read}`;
   back.hidden = !trained;
 });
-back.addEventListener("click", () => model.use("").then(show));
+back.addEventListener("click", () => show(model.use("")));
 // A run goes on while other screens are shown: the way back to it says how far it has come.
 model.on("change:busy", () => {
   const link = /** @type {HTMLElement} */ (nav.querySelector('a[href="#training"]'));
@@ -166,7 +188,8 @@ main.addEventListener("params", (event) => {
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
   history.replaceState(null, "", `#${shown}?${query}`);
 });
-// A view listens to the keys pressed in it; those that nothing else on the page uses are its own too.
+// A view listens to the keys pressed in it; those that nothing else on the page uses are its own
+// too.
 addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   const view = main.firstElementChild;

@@ -5,7 +5,8 @@ import { once, put, svg } from "./draw.mjs";
 
 /**
  * One axis: its range, where it has ticks, and what it measures, with the unit.
- * @typedef {{from: number, to: number, ticks: number[], title: string, show?: (value: number) => string}} Axis
+ * @typedef {{from: number, to: number, ticks: number[], title: string, show?: (value: number) =>
+ *   string}} Axis
  */
 
 const LEFT = 44,
@@ -16,7 +17,8 @@ const LEFT = 44,
 /**
  * Make a chart: an element, and a function that draws it again, at most once a frame. It is drawn
  * again by itself when its size changes; style gives it its height.
- * @param {{class?: string, draw: (wide: number, tall: number) => {parts: Part[], label: string}}} options
+ * @param {{class?: string, draw: (wide: number, tall: number) => {parts: Part[], label: string}}}
+ *   options
  *   label: what it shows, in words
  */
 export function chart({ class: extra = "", draw }) {
@@ -33,7 +35,8 @@ export function chart({ class: extra = "", draw }) {
   return { element, paint };
 }
 
-/** The multiples of a step within a range. @param {number} from @param {number} to @param {number} by */
+/** The multiples of a step within a range.
+ * @param {number} from @param {number} to @param {number} by */
 export function ticks(from, to, by) {
   const first = Math.ceil(from / by - 1e-9);
   const count = Math.floor(to / by + 1e-9) - first + 1;
@@ -57,7 +60,8 @@ export function plot(wide, tall, axes) {
   const { show: across = String } = axes.x;
   const { show: up = (/** @type {number} */ value) => value.toFixed(1) } = axes.y;
 
-  /** A dashed line at a value known beforehand, and its name: above it at the right end, or below it at the left.
+  /** A dashed line at a value known beforehand, and its name: above it at the right end, or below
+   * it at the left.
    * @param {number} value @param {string} name @param {"above" | "below"} [side] */
   const level = (value, name, side = "above") => [
     svg("path", { class: "known", d: `M${LEFT} ${y(value)}H${right}` }),

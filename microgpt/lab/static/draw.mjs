@@ -37,8 +37,26 @@ export function region(name, label, ...children) {
   return h("div", how, ...children);
 }
 
+/** Make one stop for Tab of many buttons: the arrows lead from one to the next.
+ * @param {any[]} buttons */
+export function roving(buttons) {
+  for (const [i, button] of buttons.entries()) {
+    button.tabIndex = i ? -1 : 0;
+    button.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      const next = by && buttons.at((i + by) % buttons.length);
+      if (!next) return;
+      event.preventDefault();
+      button.tabIndex = -1;
+      next.tabIndex = 0;
+      next.focus();
+    });
+  }
+}
+
 /** Replace what an element holds. What is false, null or undefined is left out.
- * @param {Element} element @param {...(Node | string | number | null | undefined | false)} children */
+ * @param {Element} element
+ * @param {...(Node | string | number | null | undefined | false)} children */
 export function put(element, ...children) {
   element.replaceChildren(
     ...children
@@ -47,7 +65,8 @@ export function put(element, ...children) {
   );
 }
 
-/** A number with a true minus, in so many decimals, or as a power of ten where these would show nothing
+/** A number with a true minus, in so many decimals, or as a power of ten where these would show
+ * nothing
  * or be too many: never −0.000. @param {number} x @param {number} [digits] */
 export function number(x, digits = 3) {
   if (x === 0) return "0";
@@ -97,7 +116,8 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
   );
 }
 
-/** Say what a view shows now, as parameters that would show it again; the page puts them in its address.
+/** Say what a view shows now, as parameters that would show it again; the page puts them in its
+ * address.
  * @param {HTMLElement} el @param {Record<string, string | number>} params */
 export function remember(el, params) {
   el.dispatchEvent(new CustomEvent("params", { bubbles: true, detail: params }));
@@ -119,15 +139,27 @@ export function once(f) {
   };
 }
 
+/** Say whether what elements show is older than what was last asked: then the sheet makes it grey.
+ * @param {Element[]} elements @param {boolean} old */
+export function outdated(elements, old) {
+  for (const element of elements) {
+    element.classList.toggle("outdated", old);
+    element.setAttribute("aria-busy", String(old));
+  }
+}
+
 /** Ask one question at a time, the latest first: what was asked in between is dropped.
- * @template Q, A @param {(question: Q) => Promise<A>} ask @param {(answer: A, question: Q) => void} heard */
-export function latest(ask, heard) {
+ * @template Q, A @param {(question: Q) => Promise<A>} ask
+ * @param {(answer: A, question: Q) => void} [heard]
+ * @param {...Element} shown  what the answers are drawn in */
+export function latest(ask, heard = () => {}, ...shown) {
   /** @type {{question: Q} | null} */
   let next = null;
   let busy = false;
   /** @param {Q} question */
   return async (question) => {
     next = { question };
+    outdated(shown, true);
     if (busy) return;
     busy = true;
     try {
@@ -135,7 +167,9 @@ export function latest(ask, heard) {
         const { question: now } = next;
         next = null;
         const answer = await ask(now);
-        if (!next) heard(answer, now);
+        if (next) continue;
+        heard(answer, now);
+        outdated(shown, false);
       }
     } finally {
       busy = false;
@@ -143,9 +177,28 @@ export function latest(ask, heard) {
   };
 }
 
+/** Return what waits for answers that are drawn in some elements: it gives each, or null where
+ * another has been asked for meanwhile.
+ * @param {...Element} shown */
+export function newest(...shown) {
+  let asked = 0;
+  /** @template T @param {Promise<T>} answer */
+  return async (answer) => {
+    const mine = ++asked;
+    outdated(shown, true);
+    try {
+      const found = await answer;
+      return mine === asked ? found : null;
+    } finally {
+      if (mine === asked) outdated(shown, false);
+    }
+  };
+}
+
 /** A dial: a slider with its value and a line that says what it does.
  * @param {{label: string, min: number, max: number, step: number, value: number,
- *   show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) => void}} options */
+ * show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) =>
+ * void}} options */
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
   const says = typeof hint === "function" ? hint : () => hint;
@@ -184,8 +237,16 @@ export function dial({ label, min, max, step, value, show = String, hint, turned
   };
 }
 
-const WORDS =
-  /(#.*$|"""[\s\S]*?"""|f?"[^"\n]*"|\b(?:def|class|return|for|in|while|if|else|elif|import|from|as|not|is|and|or|lambda|try|except|None|True|False)\b|\b\d[\d.e_-]*\b)/gm;
+const KEYWORDS =
+  "def class return for in while if else elif import from as not is and or lambda " +
+  "try except None True False";
+const WORDS = new RegExp(
+  [/#.*$/, /"""[\s\S]*?"""/, /f?"[^"\n]*"/, /\b\d[\d.e_-]*\b/]
+    .map((kind) => kind.source)
+    .concat(`\\b(?:${KEYWORDS.replaceAll(" ", "|")})\\b`)
+    .join("|"),
+  "gm",
+);
 
 /** Python source as numbered lines, its words coloured a little. @param {string} source */
 export function code(source) {

@@ -35,7 +35,8 @@ export function create(host) {
     target.dispatchEvent(new Event(`change:${name}`));
   }
 
-  /** Notice whether the host answers. @template T @param {Promise<T>} answer @returns {Promise<T>} */
+  /** Notice whether the host answers.
+   * @template T @param {Promise<T>} answer @returns {Promise<T>} */
   async function noticed(answer) {
     try {
       const found = await answer;

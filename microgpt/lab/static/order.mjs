@@ -61,7 +61,8 @@ export function order(model) {
       h(
         "p",
         { class: "lead" },
-        "A Value may be used more than once. Its gradient is the sum of what comes back from every use; only when all have come may it pass it on.",
+        "A Value may be used more than once. Its gradient is the sum of what comes back from " +
+          "every use; only when all have come may it pass it on.",
       ),
       h("p", { class: "choose" }, h("label", {}, "Three Values: ", select), back, on),
     ),
@@ -85,7 +86,8 @@ function place(told, i) {
   return 170 + (i - (length - 1) / 2) * 125;
 }
 
-/** An edge for each use of a Value, with its local gradient. @param {any} told @param {number} at */
+/** An edge for each use of a Value, with its local gradient.
+ * @param {any} told @param {number} at */
 function uses(told, at) {
   const turns = told.turns.slice(0, at + 1);
   return told.children.flatMap((/** @type {number[]} */ kids, /** @type {number} */ i) => {
@@ -140,7 +142,9 @@ function says(told, at) {
   return (
     `Step ${at}: ${who} passes on, once for each time it used a Value. ` +
     (waits.length
-      ? `${waits.join(", ")} waited: had it gone before ${who}, it would have passed on a gradient that was not complete.`
-      : "Every Value went after all that was computed from it. That is the whole reason for the order.")
+      ? `${waits.join(", ")} waited: had it gone before ${who}, it would have passed on a ` +
+        "gradient that was not complete."
+      : "Every Value went after all that was computed from it. That is the whole reason for " +
+        "the order.")
   );
 }

@@ -1,4 +1,4 @@
-// The model at one position of a trace, drawn: each part knows the event from which its numbers are there.
+// The model at one position of a trace, drawn: each part knows from which event on it is there.
 import { h, letter, number, percent, strip, svg } from "./draw.mjs";
 
 /** @typedef {import("./trace.mjs").Trace} Trace */
@@ -8,7 +8,8 @@ import { h, letter, number, percent, strip, svg } from "./draw.mjs";
  * What the parts are drawn from: a trace, one position of it, and the model's sizes and letters.
  * @typedef {{trace: Trace, pos: number, here: any, config: any, vocabulary: string}} Place
  *
- * Between which events a part is computed: it lights up in between, and is there from the second on.
+ * Between which events a part is computed: it lights up in between, and is there from the second
+ * on.
  * @typedef {{"data-from": number, "data-at": number}} When
  */
 
@@ -85,7 +86,8 @@ function group(title, text) {
 }
 
 /** What one name of a statement is drawn as.
- * @param {Place} place @param {Statement} step @param {number} layer @param {string} key @param {number[]} numbers
+ * @param {Place} place @param {Statement} step @param {number} layer @param {string} key
+ * @param {number[]} numbers
  * @returns {HTMLElement[]} */
 function rows(place, { event, calls, weights, when }, layer, key, numbers) {
   const { trace, here, config } = place;
@@ -131,7 +133,8 @@ function row(key, numbers, note, when, { by = 0, stream = false, form = "" } = {
   );
 }
 
-/** The letter's row and its place's, and their sum. @param {Place} place @param {string} key @param {number[]} sum @param {When} when */
+/** The letter's row and its place's, and their sum.
+ * @param {Place} place @param {string} key @param {number[]} sum @param {When} when */
 function embedding({ trace, here, vocabulary }, key, sum, when) {
   const { wte, wpe } = trace.params;
   const at = { "data-at": when["data-at"], "data-from": when["data-at"] };
@@ -149,7 +152,8 @@ function embedding({ trace, here, vocabulary }, key, sum, when) {
 }
 
 /** The KV cache, a row for each position so far.
- * @param {Place} place @param {"keys" | "values"} which @param {number} layer @param {When} when @param {string} weights */
+ * @param {Place} place @param {"keys" | "values"} which @param {number} layer @param {When} when
+ * @param {string} weights */
 function memory({ trace, pos, config, vocabulary }, which, layer, when, weights) {
   const rows = trace.positions
     .slice(0, pos + 1)
@@ -268,7 +272,8 @@ function letters(place, wide, y) {
   );
 }
 
-/** One head's scores, up from the middle or down. @param {Place} place @param {number[]} scores @param {number} wide @param {number} most */
+/** One head's scores, up from the middle or down.
+ * @param {Place} place @param {number[]} scores @param {number} wide @param {number} most */
 function bars(place, scores, wide, most) {
   const x = across(place, wide);
   const thick = Math.min(10, x(1) - x(0) - 2),
@@ -293,7 +298,8 @@ function bars(place, scores, wide, most) {
   ];
 }
 
-/** One head's weights, as arcs from the letter to those before it. @param {Place} place @param {number[]} weights @param {number} wide */
+/** One head's weights, as arcs from the letter to those before it.
+ * @param {Place} place @param {number[]} weights @param {number} wide */
 function arcs(place, weights, wide) {
   const x = across(place, wide),
     b = x(place.pos),
@@ -321,7 +327,8 @@ function arcs(place, weights, wide) {
   });
 }
 
-/** One head's weights at every position so far, a row each. @param {Place} place @param {number} layer @param {number} head @param {number} wide */
+/** One head's weights at every position so far, a row each.
+ * @param {Place} place @param {number} layer @param {number} head @param {number} wide */
 function grid(place, layer, head, wide) {
   const { trace, pos } = place;
   const x = across(place, wide),
@@ -347,7 +354,8 @@ function grid(place, layer, head, wide) {
     );
 }
 
-/** The units of the MLP: filled if alive, hollow if the ReLU has silenced them. @param {number[]} hidden @param {When} when */
+/** The units of the MLP: filled if alive, hollow if the ReLU has silenced them.
+ * @param {number[]} hidden @param {When} when */
 function units(hidden, when) {
   const most = Math.max(1e-9, ...hidden);
   const alive = `${hidden.filter((x) => x > 0).length} of ${hidden.length} units alive`;
@@ -371,7 +379,8 @@ function units(hidden, when) {
   );
 }
 
-/** Logits, probabilities, and what the right answer costs. @param {Place} place @param {number[]} logits @param {When} when */
+/** Logits, probabilities, and what the right answer costs.
+ * @param {Place} place @param {number[]} logits @param {When} when */
 function guess({ trace, pos, here, vocabulary }, logits, when) {
   const probs = trace.nodes(here.probs);
   const target = trace.tokens[pos + 1];
@@ -409,7 +418,8 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
   );
 }
 
-/** The right answer: the probability it had, the surprise, and at the end the loss, each from its line on.
+/** The right answer: the probability it had, the surprise, and at the end the loss, each from its
+ * line on.
  * @param {Trace} trace @param {number} pos @param {string} name @param {number} later */
 function verdict(trace, pos, name, later) {
   const { probs, surprise } = trace.positions[pos];

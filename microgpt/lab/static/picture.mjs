@@ -1,6 +1,7 @@
-// A screen as a picture for a slide: SVG that holds the page's own elements, or PNG painted from it.
+// A screen as a picture for a slide: SVG that holds the page's own elements, or a PNG of it.
 
-/** @param {HTMLElement} el @param {string} theme @returns {{svg: string, width: number, height: number}} */
+/** @param {HTMLElement} el @param {string} theme
+ * @returns {{svg: string, width: number, height: number}} */
 function drawn(el, theme) {
   const { width, height } = el.getBoundingClientRect();
   const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
@@ -23,8 +24,10 @@ function drawn(el, theme) {
       to.firstElementChild.style.marginTop = `${-from.scrollTop}px`;
   }
   const svg =
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" data-theme="${theme}">` +
-    `<style>${sheet.replaceAll("&", "&amp;").replaceAll("<", "&lt;")} * { scrollbar-width: none; }</style><foreignObject width="100%" height="100%">` +
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" ` +
+    `data-theme="${theme}">` +
+    `<style>${sheet.replaceAll("&", "&amp;").replaceAll("<", "&lt;")} * { scrollbar-width: ` +
+    `none; }</style><foreignObject width="100%" height="100%">` +
     `${new XMLSerializer().serializeToString(copy)}</foreignObject></svg>`;
   return { svg, width, height };
 }

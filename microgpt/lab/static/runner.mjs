@@ -38,6 +38,9 @@ export function runner(model, kind, heard) {
     try {
       await model.run(kind, question, listen, mine.leave.signal);
       return mine === now;
+    } catch (error) {
+      if (mine === now) throw error;
+      return false; // it was left: nobody waits for what became of it
     } finally {
       if (mine === now) now = null;
     }

@@ -49,7 +49,8 @@ export class Trace {
     return node < this.first ? this.before[node] : this.data[node - this.first];
   }
 
-  /** The numbers of nodes written as runs [first, count, stride]. @param {any} runs @returns {number[]} */
+  /** The numbers of nodes written as runs [first, count, stride].
+   * @param {any} runs @returns {number[]} */
   nodes(runs) {
     return (runs ?? []).flatMap((/** @type {any} */ run) =>
       run === null
@@ -72,7 +73,8 @@ export class Trace {
     return [seen.value].flat().filter((x) => typeof x === "number");
   }
 
-  /** Where stepping stops: at every statement that set something; or at those of gpt() and loss() alone.
+  /** Where stepping stops: at every statement that set something; or at those of gpt() and loss()
+   * alone.
    * @param {boolean} everywhere */
   stops(everywhere) {
     const stops = [];

@@ -14,7 +14,8 @@ function button(sign, label, key, onclick) {
 
 /** The keys of a walk: arrows, with Shift a part at a time, Home, End, Space.
  * @param {HTMLElement} el
- * @param {{step: (by: 1 | -1) => any, leap: (by: 1 | -1) => any, home: () => any, end: () => any, toggle: () => any}} moves */
+ * @param {{step: (by: 1 | -1) => any, leap: (by: 1 | -1) => any, home: () => any, end: () => any,
+ *   toggle: () => any}} moves */
 function listen(el, { step, leap, home, end, toggle }) {
   el.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
@@ -40,7 +41,8 @@ function listen(el, { step, leap, home, end, toggle }) {
  * @param {number} options.first  the first step
  * @param {number} options.speed  steps a second, to begin with
  * @param {(step: number) => any} options.go  show a step; Play waits until it is shown
- * @param {(step: number, by: 1 | -1) => number | Promise<number>} options.jump  the step of the next part, or of the one before
+ * @param {(step: number, by: 1 | -1) => number | Promise<number>} options.jump  the step of the
+ *   next part, or of the one before
  * @param {...any} extras  what else has its place beside the slider
  */
 export function transport({ el, label, unit, part, first, speed, go, jump }, ...extras) {

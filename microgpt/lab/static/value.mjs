@@ -1,4 +1,4 @@
-// One Value of the graph: what it was computed from, what was computed from it, and what flows between.
+// One Value of the graph: what it was computed from, what was computed from it, what flows between.
 import { h, number, put, svg } from "./draw.mjs";
 
 /** @type {Record<string, string>} */
@@ -68,7 +68,8 @@ export function gone({ turn }, step) {
   return turn !== null && turn <= step;
 }
 
-/** @param {any} around @param {number} step @param {(name: string) => string} short @param {(node: number) => void} look */
+/** @param {any} around @param {number} step @param {(name: string) => string} short
+ * @param {(node: number) => void} look */
 function parents(around, step, short, look) {
   const cards = around.parents.map((/** @type {any} */ p) =>
     h(
@@ -96,7 +97,8 @@ function parents(around, step, short, look) {
   );
 }
 
-/** What a Value has to say to those that it was computed from. @param {any} value @param {number} step */
+/** What a Value has to say to those that it was computed from.
+ * @param {any} value @param {number} step */
 function state(value, step) {
   if (value.silent) return SILENT[value.silent];
   return gone(value, step) || value.grad ? `grad ${number(value.grad, 3)}` : "waits";
@@ -130,7 +132,8 @@ function leaf({ op }) {
 
 const COLUMNS = ["Value", "data", "local grad", "flows in", "grad so far"];
 
-/** @param {any} around @param {(name: string) => string} short @param {(node: number) => void} look */
+/** @param {any} around @param {(name: string) => string} short
+ * @param {(node: number) => void} look */
 function children(around, short, look) {
   const most = widest(around);
   const rows = around.children.map((/** @type {any} */ c) =>
@@ -169,7 +172,8 @@ function widest({ children }) {
   return Math.max(...children.map((/** @type {any} */ c) => Math.abs(c.flow ?? 0)), 1e-12);
 }
 
-/** Draw the edges between the cards, where these lie now. @param {HTMLElement} box @param {any} around */
+/** Draw the edges between the cards, where these lie now.
+ * @param {HTMLElement} box @param {any} around */
 function edges(box, around) {
   const { left, top, width, height } = box.getBoundingClientRect();
   /** @param {Element} element @param {"left" | "right"} side */

@@ -7,7 +7,8 @@ import { h } from "./draw.mjs";
  * @type {Record<string, string>} */
 const PLAIN = { ß: "ss", æ: "ae", œ: "oe", ø: "o", đ: "d", ð: "d", þ: "th", ł: "l", ı: "i" };
 
-/** A character in the letters of a vocabulary: itself, or without case and accents; "" if there is none.
+/** A character in the letters of a vocabulary: itself, or without case and accents; "" if there is
+ * none.
  * @param {string} character @param {string} vocabulary */
 function known(character, vocabulary) {
   const lower = character.toLowerCase();

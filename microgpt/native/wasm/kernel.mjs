@@ -1,9 +1,13 @@
-// The engine that a browser has: the C kernel (native/kernel.c) in WebAssembly, float32, one thread.
+// The engine that a browser has: the C kernel (native/kernel.c) in WebAssembly, one thread,
+// float32.
 // Numbers pass as Float64Array, flat, in gpt.py's order; documents as arrays of token ids.
 
-/** @typedef {{vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size: number}} Config */
-/** @typedef {{beta1: number, beta2: number, eps: number, weight_decay: number}} Optimizer Adam, or AdamW */
-/** @typedef {{params: Float64Array, m: Float64Array, v: Float64Array, t: number}} State parameters, Adam's moments, steps taken */
+/** @typedef {{vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size:
+ *   number}} Config */
+/** @typedef {{beta1: number, beta2: number, eps: number, weight_decay: number}} Optimizer Adam, or
+ *   AdamW */
+/** @typedef {{params: Float64Array, m: Float64Array, v: Float64Array, t: number}} State parameters,
+ *   Adam's moments, steps taken */
 /** @typedef {ArrayLike<number>} Tokens */
 /** @typedef {ArrayLike<number>[]} Weights for each document, a number for each of its positions */
 /** @typedef {{temperature?: number, topK?: number, topP?: number, prefix?: Tokens}} Sampling */
@@ -12,15 +16,19 @@
  * @typedef {object} Calls
  * @property {WebAssembly.Memory} memory
  * @property {(end: number) => number} reach
- * @property {(vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size: number, beta1: number, beta2: number, eps: number, weight_decay: number) => number} create
+ * @property {(vocab_size: number, n_layer: number, n_embd: number, n_head: number, block_size:
+ *   number, beta1: number, beta2: number, eps: number, weight_decay: number) => number} create
  * @property {(part: number, flat: number) => void} put
  * @property {(part: number, flat: number) => void} get
  * @property {(docs: number, count: number, each: number) => number} loss
  * @property {(docs: number, count: number) => number} gradient
  * @property {(docs: number, count: number, lr: number, t: number) => number} train
  * @property {(token: number, position: number, logits: number) => void} step
- * @property {(first: bigint, count: number, seed: bigint, temperature: number, top_k: number, top_p: number, prefix: number, n_prefix: number, tokens: number, lengths: number) => void} sample
- * @property {(tokens: number, count: number, logits: number, probs: number, attention: number, residual: number, hidden: number) => void} inspect
+ * @property {(first: bigint, count: number, seed: bigint, temperature: number, top_k: number,
+ *   top_p: number, prefix: number, n_prefix: number, tokens: number, lengths: number) => void}
+ *   sample
+ * @property {(tokens: number, count: number, logits: number, probs: number, attention: number,
+ *   residual: number, hidden: number) => void} inspect
  */
 
 const PARAMS = 0,
@@ -30,7 +38,8 @@ const PARAMS = 0,
 const AT_A_TIME = 4096; // names
 const FLOAT32_MAX = 3.4028234663852886e38;
 
-/** Compile kernel.wasm, from its bytes or from where it lies. One module serves any number of engines.
+/** Compile kernel.wasm, from its bytes or from where it lies. One module serves any number of
+ * engines.
  * @param {BufferSource | string | URL} source
  * @returns {Promise<WebAssembly.Module>} */
 export async function compile(source) {
@@ -43,7 +52,8 @@ export async function compile(source) {
   return WebAssembly.compile(await answer.arrayBuffer());
 }
 
-/** Make an engine: a model whose parameters are zeros until it is given some. Wrong sizes are an Error.
+/** Make an engine: a model whose parameters are zeros until it is given some. Wrong sizes are an
+ * Error.
  * @param {WebAssembly.Module} module
  * @param {Config} config
  * @param {Optimizer} [optimizer]
@@ -88,7 +98,8 @@ export function create(
   return new Engine(calls, { vocab_size, n_layer, n_embd, n_head, block_size }, free);
 }
 
-/** A model that runs and trains; `create` makes it. What it cannot do is an Error, and changes nothing. */
+/** A model that runs and trains; `create` makes it. What it cannot do is an Error, and changes
+ * nothing. */
 export class Engine {
   #calls;
   #free; // the address from where on memory is ours, to pass things in and out
@@ -106,7 +117,8 @@ export class Engine {
   }
 
   /** Take over parameters; without moments, the optimizer starts afresh.
-   * @param {{params: ArrayLike<number>, m?: ArrayLike<number>, v?: ArrayLike<number>, t?: number}} state */
+   * @param {{params: ArrayLike<number>, m?: ArrayLike<number>, v?: ArrayLike<number>, t?: number}}
+   *   state */
   load({ params, m, v, t = 0 }) {
     const zeros = new Float64Array(this.size);
     const parts = { params, m: m ?? zeros, v: v ?? zeros };
@@ -154,14 +166,16 @@ export class Engine {
     });
   }
 
-  /** @param {Tokens[]} batch @param {Weights | null} [weights] @returns {number} the loss (nats/token) */
+  /** @param {Tokens[]} batch @param {Weights | null} [weights]
+   * @returns {number} the loss (nats/token) */
   loss(batch, weights = null) {
     this.#check(batch, weights);
     const { docs, each } = this.#write(batch, weights);
     return finite(this.#calls.loss(docs, batch.length, each));
   }
 
-  /** @param {Tokens[]} batch @returns {number[][]} -log p of every position of each document (nats) */
+  /** @param {Tokens[]} batch
+   * @returns {number[][]} -log p of every position of each document (nats) */
   losses(batch) {
     this.#check(batch, null);
     const { docs, each } = this.#write(batch, null);
@@ -174,7 +188,8 @@ export class Engine {
     });
   }
 
-  /** @param {Tokens[]} batch @param {Weights | null} [weights] @returns {Float64Array} d loss / d parameter */
+  /** @param {Tokens[]} batch @param {Weights | null} [weights]
+   * @returns {Float64Array} d loss / d parameter */
   gradients(batch, weights = null) {
     this.#check(batch, weights);
     finite(this.#calls.gradient(this.#write(batch, weights).docs, batch.length));
@@ -199,7 +214,8 @@ export class Engine {
 
   /** Draw documents `first`, `first + 1`, ... of a seed, the same in any order and number.
    * @param {number} first @param {number} count @param {number | bigint} seed
-   * @param {Sampling} [sampling] temperature 0 takes the likeliest; without topK or topP, any token may come
+   * @param {Sampling} [sampling] temperature 0 takes the likeliest; without topK or topP, any token
+   *   may come
    * @returns {number[][]} token ids without BOS, the prefix included */
   sample(first, count, seed, { temperature = 0.5, topK, topP = 1, prefix = [] } = {}) {
     const { block_size, vocab_size } = this.config;
@@ -261,8 +277,10 @@ export class Engine {
 
   /** Look inside, for up to block_size tokens.
    * @param {Tokens} tokens (T)
-   * @returns {{logits: Float64Array, probs: Float64Array, attention: Float64Array, residual: Float64Array, hidden: Float64Array}}
-   *   logits and probs (T, vocab_size), attention (n_layer, n_head, T, T), residual (n_layer + 1, T, n_embd),
+   * @returns {{logits: Float64Array, probs: Float64Array, attention: Float64Array, residual:
+   *   Float64Array, hidden: Float64Array}}
+   * logits and probs (T, vocab_size), attention (n_layer, n_head, T, T), residual (n_layer + 1, T,
+   * n_embd),
    *   hidden (n_layer, T, 4 n_embd) */
   inspect(tokens) {
     const { vocab_size, n_layer, n_embd, n_head } = this.config;
@@ -296,7 +314,8 @@ export class Engine {
     const { block_size } = this.config;
     need(
       count <= block_size,
-      `${count} tokens do not fit block_size ${block_size}; give fewer, or reset() to begin another document`,
+      `${count} tokens do not fit block_size ${block_size}; give fewer, or reset() to begin ` +
+        "another document",
     );
   }
 

@@ -90,7 +90,8 @@ export function connect() {
     else resolve(answer);
   };
   const ready = said(
-    "Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is live.",
+    "Python is on its way to your browser: 13 MB, once. What you see was recorded; soon it is " +
+      "live.",
     answers.ready,
   );
 
@@ -98,7 +99,8 @@ export function connect() {
   const models = new Map();
   let trained = ""; // the one in use, "" for the site's own
 
-  /** A Python for the next run, which ends with it: to come takes it seconds. @type {Python | null} */
+  /** A Python for the next run, which ends with it: to come takes it seconds.
+   * @type {Python | null} */
   let spare = null;
   ready.then(() => (spare ??= python()));
   /** @type {Map<string, Python>} */

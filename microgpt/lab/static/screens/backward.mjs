@@ -1,5 +1,5 @@
 // Backward: the loss asks every Value how much it is to blame, one Value at a time.
-import { h, letter, number, put, region, remember } from "../draw.mjs";
+import { h, letter, newest, number, put, region, remember } from "../draw.mjs";
 import { order } from "../order.mjs";
 import { transport } from "../transport.mjs";
 import { diagram, gone, SILENT } from "../value.mjs";
@@ -15,14 +15,13 @@ function render({ model, el, params }) {
   const { config, vocabulary, source, text } = model.get("described");
   const lines = source.split("\n");
   let step = Number(params.step ?? 2),
-    chosen = Number(params.node ?? -1), // the Value that is looked at, if it is not its turn
-    asked = 0;
+    chosen = Number(params.node ?? -1); // the Value that is looked at, if it is not its turn
   /** @type {any} zoom.document() of the name */
   let whole;
 
   const label = "The name to learn from",
     caption = "It learns from";
-  const name = word({ model, params, label, caption, fallback: text, heard: read });
+  const name = word({ model, params, label, caption, fallback: text, heard: begin });
   const sum = h("div", { class: "sum" });
   const walk = transport({
     el,
@@ -40,15 +39,13 @@ function render({ model, el, params }) {
   const short = (who) => (config.n_layer === 1 ? who.replace("layer0.", "") : who);
   const drawing = diagram({ short, look });
   const list = inside(ask, short, look);
+  const outside = h("div", { class: "outside" }, told, made, drawing.element);
+  const read = newest(sum, list.element, outside),
+    seen = newest(outside);
   el.append(
     h("div", { class: "bar-top" }, h("h1", {}, "Backward"), name.element, sum),
     walk.element,
-    h(
-      "div",
-      { class: "pair deep" },
-      list.element,
-      h("div", { class: "outside" }, told, made, drawing.element),
-    ),
+    h("div", { class: "pair deep" }, list.element, outside),
     order(model),
   );
 
@@ -57,18 +54,21 @@ function render({ model, el, params }) {
     return model.ask("backward", { text: name.text, look, ...place });
   }
 
-  async function read() {
+  async function begin() {
     walk.stop();
-    whole = await ask("document");
+    const found = await read(ask("document"));
+    if (!found) return;
+    whole = found;
     walk.last = whole.steps - 1;
     const spots = whole.positions.map((/** @type {any} */ p) => ({
       call: p.call,
       title: `position ${p.pos}, ${letter(p.token, vocabulary, "BOS")}`,
     }));
     put(sum, ...terms(whole, vocabulary, look, (i) => list.enter(spots[i], 0)));
-    await list.enter(spots[Math.min(1, spots.length - 1)], 0);
-    if (chosen >= 0) await look(chosen);
-    else await walk.reach(step);
+    await Promise.all([
+      list.enter(spots[Math.min(1, spots.length - 1)], 0),
+      chosen >= 0 ? look(chosen) : walk.reach(step),
+    ]);
   }
 
   /** The Value whose turn it is. @param {number} wanted */
@@ -76,28 +76,27 @@ function render({ model, el, params }) {
     if (!whole) return;
     step = wanted;
     chosen = -1;
-    const mine = ++asked;
-    const { node } = await ask("turn", { step });
-    if (mine === asked) await show(node.node, mine);
+    const found = await seen(ask("turn", { step }));
+    if (found) await show(found.node.node);
   }
 
   /** Any Value, as things are after this step. @param {number} node */
   async function look(node) {
     chosen = node;
-    await show(node, ++asked);
+    await show(node);
   }
 
-  /** @param {number} node @param {number} mine */
-  async function show(node, mine) {
-    const around = await ask("around", { node, step });
-    if (mine !== asked) return;
+  /** @param {number} node */
+  async function show(node) {
+    const around = await seen(ask("around", { node, step }));
+    if (!around) return;
     put(told, ...says(around, step, short, (to) => walk.reach(to)));
     put(made, madeBy(around, lines));
     drawing.show(around, step);
     remember(el, { text: name.text, step, ...(chosen >= 0 ? { node: chosen } : {}) });
   }
 
-  read();
+  begin();
   return walk.stop;
 }
 
@@ -108,9 +107,11 @@ function nearest(steps, from, by) {
 }
 
 /** The loss as the mean of its surprises; each can be looked at.
- * @param {any} whole @param {string} vocabulary @param {(node: number) => void} look @param {(i: number) => void} enter */
+ * @param {any} whole @param {string} vocabulary @param {(node: number) => void} look
+ * @param {(i: number) => void} enter */
 function terms({ loss, positions }, vocabulary, look, enter) {
-  /** @param {any} value @param {string} name @param {number} digits @param {string} title @param {() => void} onclick */
+  /** @param {any} value @param {string} name @param {number} digits @param {string} title
+   * @param {() => void} onclick */
   const term = (value, name, digits, title, onclick) =>
     h(
       "button",
@@ -138,12 +139,14 @@ function terms({ loss, positions }, vocabulary, look, enter) {
 
 /**
  * Make the list that leads down: from a position to its statements, to their Values.
- * @param {(look: string, place: object) => Promise<any>} ask @param {(name: string) => string} short
+ * @param {(look: string, place: object) => Promise<any>} ask
+ * @param {(name: string) => string} short
  * @param {(node: number) => void} look
  */
 function inside(ask, short, look) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const list = region("list", "What is inside");
+  const listed = newest(list);
   /** @type {Spot[]} the way down to what is listed */
   let path = [];
 
@@ -152,9 +155,10 @@ function inside(ask, short, look) {
     path = [...path.slice(0, depth), spot];
     put(crumbs, ...path.flatMap((p, i) => crumb(p, i, path, enter)));
     const { call, event } = spot;
-    const found = await (event === undefined
-      ? ask("operations", { call })
-      : ask("expression", { event }));
+    const found = await listed(
+      event === undefined ? ask("operations", { call }) : ask("expression", { event }),
+    );
+    if (!found) return;
     const down = (/** @type {Spot} */ next) => enter(next, depth + 1);
     put(list, ...(found.operations ? statements(found, down) : values(found, short, look)));
     list.scrollTop = 0;
@@ -163,7 +167,9 @@ function inside(ask, short, look) {
   return { element: h("div", { class: "inside" }, crumbs, list), enter };
 }
 
-/** One step of the way down. @param {Spot} spot @param {number} i @param {Spot[]} path @param {(spot: Spot, depth: number) => void} enter */
+/** One step of the way down.
+ * @param {Spot} spot @param {number} i @param {Spot[]} path
+ * @param {(spot: Spot, depth: number) => void} enter */
 function crumb(spot, i, path, enter) {
   const current = i === path.length - 1 && "location";
   return [
@@ -176,7 +182,8 @@ function crumb(spot, i, path, enter) {
   ];
 }
 
-/** The statements of a call, with what came back through each. @param {any} found @param {(spot: Spot) => void} down */
+/** The statements of a call, with what came back through each.
+ * @param {any} found @param {(spot: Spot) => void} down */
 function statements({ operations, fn }, down) {
   const most = Math.max(...operations.map((/** @type {any} */ o) => o.size ?? 0), 1e-12);
   const rows = operations.toReversed().map((/** @type {any} */ o) => {
@@ -215,13 +222,16 @@ function statements({ operations, fn }, down) {
     h(
       "p",
       { class: "key" },
-      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root mean square.`,
+      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root ` +
+        "mean square.",
     ),
     h("ol", { class: "operations" }, ...rows),
   ];
 }
 
-/** The Values of a statement. @param {any} found @param {(name: string) => string} short @param {(node: number) => void} look */
+/** The Values of a statement.
+ * @param {any} found @param {(name: string) => string} short
+ * @param {(node: number) => void} look */
 function values({ code, values, more }, short, look) {
   const most = Math.max(...values.map((/** @type {any} */ v) => Math.abs(v.grad)), 1e-12);
   const cards = values.map((/** @type {any} */ v) =>
@@ -255,7 +265,8 @@ function madeBy({ line }, lines) {
 }
 
 /** What there is to say of a Value after a step.
- * @param {any} around @param {number} step @param {(name: string) => string} short @param {(step: number) => void} reach */
+ * @param {any} around @param {number} step @param {(name: string) => string} short
+ * @param {(step: number) => void} reach */
 function says(around, step, short, reach) {
   const { turn: when, op, silent, grad, children, parents } = around;
   const who = h("b", {}, short(around.name));
@@ -264,7 +275,9 @@ function says(around, step, short, reach) {
     return [
       who,
       children.length
-        ? ` takes its turn: every Value computed from it has passed its gradient on${quiet ? ", or is silent" : ""}, so its own, ${number(grad, 4)}, is complete. It passes it on, times each local gradient.`
+        ? " takes its turn: every Value computed from it has passed its gradient " +
+          `on${quiet ? ", or is silent" : ""}, so its own, ${number(grad, 4)}, is complete. ` +
+          "It passes it on, times each local gradient."
         : " takes its turn.",
     ];
   }

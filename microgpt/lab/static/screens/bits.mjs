@@ -5,8 +5,10 @@ import { runner } from "../runner.mjs";
 
 /** @typedef {{m: number, n: number, loss: number, choosing: number, saturations: number}} Point */
 /** @typedef {{m: number, n: number}} Form */
-/** @typedef {{names: number, unseen: boolean, float: number, uniform: number}} About  what the points were measured on */
-/** @typedef {{text: string, logits: number[][], loss: number, saturations: number, refused?: string}} Fixed */
+/** @typedef {{names: number, unseen: boolean, float: number, uniform: number}} About  what the
+ *   points were measured on */
+/** @typedef {{text: string, logits: number[][], loss: number, saturations: number, refused?:
+ *   string}} Fixed */
 
 const REGISTER = 16; // bits
 const TOP = 3.6; // the highest loss that is drawn
@@ -121,14 +123,18 @@ function explanation(...dials) {
     h(
       "p",
       { class: "key" },
-      "The integer engine keeps every number, the weights and all that is computed of them, in Qm.n: m bits before the point, n behind, 16 at most. " +
-        "Sums of products have 32 bits; what does not fit is clamped. exp and 1/√ are tables of 256 entries; logits leave it in 256ths.",
+      "The integer engine keeps every number, the weights and all that is computed of them, " +
+        "in Qm.n: m bits before the point, n behind, 16 at most. " +
+        "Sums of products have 32 bits; what does not fit is clamped. exp and 1/√ are tables " +
+        "of 256 entries; logits leave it in 256ths.",
     ),
     ...dials,
   );
 }
 
-/** What the dials have chosen, and what it comes to. @param {Form} form @param {Point | undefined} here @param {About | null} about @param {Fixed | null} fixed */
+/** What the dials have chosen, and what it comes to.
+ * @param {Form} form @param {Point | undefined} here @param {About | null} about
+ * @param {Fixed | null} fixed */
 function standing({ m, n }, here, about, fixed) {
   return [
     h("span", {}, h("b", {}, `Q${m}.${n}`), ` ${m + n} bits`),
@@ -159,12 +165,15 @@ function standing({ m, n }, here, about, fixed) {
 function legend({ names, unseen }) {
   const which = unseen ? " that the model has not learned from" : "";
   return [
-    `The loss on ${names} names of the built-in list${which}. A dot: one way to divide the bits; press it to choose it. `,
-    "Line: the best of each width, chosen on other names. What could leave 32 bits is not drawn; a dot at the top edge is worse still.",
+    `The loss on ${names} names of the built-in list${which}. A dot: one way to divide the ` +
+      "bits; press it to choose it. ",
+    "Line: the best of each width, chosen on other names. What could leave 32 bits is not " +
+      "drawn; a dot at the top edge is worse still.",
   ];
 }
 
-/** The best way to divide each width: chosen on other names than those shown. @param {Point[]} points */
+/** The best way to divide each width: chosen on other names than those shown.
+ * @param {Point[]} points */
 function bestOf(points) {
   const widths = Map.groupBy(points, (p) => p.m + p.n);
   return [...widths]
@@ -173,7 +182,8 @@ function bestOf(points) {
 }
 
 /** The loss on names held out against bits, and where the dials stand.
- * @param {number} wide @param {number} tall @param {About} about @param {Point[]} points @param {Form} form
+ * @param {number} wide @param {number} tall @param {About} about @param {Point[]} points
+ * @param {Form} form
  * @param {(m: number, n: number) => void} turn */
 function drawn(wide, tall, about, points, form, turn) {
   const low = about.float - 0.14;

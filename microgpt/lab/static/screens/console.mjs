@@ -1,4 +1,4 @@
-// Console: the cartridge in an emulator on this machine; its screen is the page's, the keyboard its pad.
+// Console: the cartridge in an emulator on this machine; the keyboard is its pad.
 import { h, latest, put, remember } from "../draw.mjs";
 import { runner } from "../runner.mjs";
 
@@ -45,18 +45,21 @@ const USES = [
   [
     "SELECT",
     "Shift",
-    "Look inside: which letters each of the four heads attends to, and how likely each letter is to come next.",
+    "Look inside: which letters each of the four heads attends to, and how likely each letter " +
+      "is to come next.",
   ],
   ["UP DOWN", "↑ ↓", "Temperature, 0.1 to 1.5. The list begins again."],
   [
     "A",
     "X",
-    "Type a beginning: up and down turn the letter, right adds one, left takes one away. START completes it.",
+    "Type a beginning: up and down turn the letter, right adds one, left takes one away. " +
+      "START completes it.",
   ],
   [
     "X",
     "S",
-    "Choose a seed: up and down turn a digit, left and right go to another. The same seed makes the same names, on every console.",
+    "Choose a seed: up and down turn a digit, left and right go to another. The same seed " +
+      "makes the same names, on every console.",
   ],
   ["B", "Z", "Leave either of them without a change."],
   ["Y", "A", "Pause; from then on, one token each time it is pressed, until L or R."],
@@ -87,10 +90,7 @@ function render({ model, el, params }) {
   });
   el.append(...layout(screen, transport.element, game, pad));
 
-  const saw = latest(
-    (/** @type {number} */ seen) => order({ seen }),
-    () => {},
-  );
+  const saw = latest((/** @type {number} */ seen) => order({ seen }));
 
   async function begin() {
     pad.clear();
@@ -117,7 +117,7 @@ function render({ model, el, params }) {
   /** @param {any} event */
   function heard(event) {
     if (event.error && !last) throw new Error(event.error);
-    if (event.error) Promise.reject(new Error(event.error)); // it is said below, and the game goes on
+    if (event.error) Promise.reject(new Error(event.error)); // said, and the game goes on
     if (event.core) game.tell(event, contents(event));
     if (!event.number) return;
     last = event;
@@ -156,7 +156,8 @@ function render({ model, el, params }) {
   return run.stop;
 }
 
-/** Space plays and pauses, anywhere on the page. @param {KeyboardEvent} event @param {HTMLElement} go */
+/** Space plays and pauses, anywhere on the page.
+ * @param {KeyboardEvent} event @param {HTMLElement} go */
 function space(event, go) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.key !== " " || event.repeat || target.matches("input, select, button")) return;
@@ -175,7 +176,8 @@ function contents({ unfit, cut }) {
   return cut ? `${whose} It is cut: ${cut}.` : whose;
 }
 
-/** The buttons under the screen. @param {HTMLElement} choose @param {Record<"go" | "step" | "reset", () => void>} pressed */
+/** The buttons under the screen.
+ * @param {HTMLElement} choose @param {Record<"go" | "step" | "reset", () => void>} pressed */
 function transportOf(choose, pressed) {
   const go = h("button", { type: "button", class: "strong", onclick: pressed.go });
   const step = h("button", { type: "button", onclick: pressed.step }, "One frame");
@@ -200,7 +202,8 @@ function chooseOf(cartridge, chosen) {
   return choose;
 }
 
-/** @param {HTMLElement} screen @param {HTMLElement} transport @param {ReturnType<typeof gameOf>} game @param {ReturnType<typeof padOf>} pad */
+/** @param {HTMLElement} screen @param {HTMLElement} transport
+ * @param {ReturnType<typeof gameOf>} game @param {ReturnType<typeof padOf>} pad */
 function layout(screen, transport, game, pad) {
   const lead =
     "The same model in a cartridge for the Super Nintendo of 1990: in an emulator, in real time.";
@@ -245,7 +248,8 @@ function screenOf(picture, pad) {
   };
   const how = { class: "screen", role: "application", tabindex: 0 };
   const label =
-    "The console's screen. While it has the focus, the keyboard is the pad: arrows, Z X A S, Q W, Enter, Shift. Space pauses.";
+    "The console's screen. While it has the focus, the keyboard is the pad: arrows, Z X A S, " +
+    "Q W, Enter, Shift. Space pauses.";
   const heard = { onkeydown: down, onkeyup: up, onblur: pad.release };
   return h("div", { ...how, ...heard, "aria-label": label }, picture);
 }
@@ -279,7 +283,8 @@ function padOf(told) {
 }
 
 /** A button of the pad: held as long as it is pressed; by a key or by other means, pressed once.
- * @param {[string, string, string, string]} which @param {(name: string, is: boolean) => void} hold */
+ * @param {[string, string, string, string]} which
+ * @param {(name: string, is: boolean) => void} hold */
 function buttonOf([name, text, key, use], hold) {
   const drawn = h(
     "button",
@@ -293,7 +298,8 @@ function buttonOf([name, text, key, use], hold) {
     },
     h("b", {}, text),
   );
-  drawn.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault()); // the screen keeps the focus
+  // the screen keeps the focus
+  drawn.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault());
   drawn.addEventListener("contextmenu", (/** @type {Event} */ event) => event.preventDefault());
   drawn.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     drawn.setPointerCapture(event.pointerId);
@@ -332,7 +338,8 @@ function gameOf() {
   function draw(last, paused, recording) {
     const made = last?.names ?? [];
     if (last?.picture && !recording) picture.src = `data:image/png;base64,${last.picture}`;
-    if ([...names.children].some((item, i) => item.textContent !== made[i])) put(names); // another list has begun
+    const another = [...names.children].some((item, i) => item.textContent !== made[i]);
+    if (another) put(names);
     for (const name of made.slice(names.childElementCount)) names.append(h("li", {}, name));
     picture.alt = made.length
       ? `The game's screen. Its names so far: ${made.join(", ")}.`

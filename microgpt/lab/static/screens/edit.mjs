@@ -10,7 +10,8 @@ import { word } from "../word.mjs";
  * A change worth a look, and what scripts/ablations.py measured of it on names held out.
  * @typedef {{title: string, from: string, to: string, why: string, yours: number[],
  *   differences: number[]}} Idea
- * @typedef {{ideas: Idea[], ours: number[], looks: number[], names: number, seeds: number}} Measured
+ * @typedef {{ideas: Idea[], ours: number[], looks: number[], names: number, seeds: number}}
+ *   Measured
  */
 
 /**
@@ -18,6 +19,7 @@ import { word } from "../word.mjs";
  * @typedef {object} Work
  * @property {string} source
  * @property {Idea | null} idea  the change that the source holds, and no other
+ * @property {string} trained  the model whose reading is shown
  * @property {any} about  the run's first event: how many steps, how long it may be silent
  * @property {any} parted  where the two part
  * @property {[number, number][]} pairs  the loss of each, step by step
@@ -27,7 +29,8 @@ import { word } from "../word.mjs";
  */
 
 const WELCOME =
-  "Change a line on the left, or try one of the changes above. You will see the first line and the " +
+  "Change a line on the left, or try one of the changes above. You will see the first line " +
+  "and the " +
   "first number that differ, then how both versions learn from scratch.";
 const WAIT = 5; // seconds of silence, after which the page counts down
 const NOISE = 0.008; // nats/token: smaller differences come with the seed, whatever the code
@@ -37,9 +40,16 @@ const KEPT = 0.97; // of the running mean, at each step
 /** @type {Promise<Measured> | null} */
 let fetched = null;
 
-/** Return the changes to try, as they were measured. @returns {Promise<Measured>} */
+/** Return the changes to try, as they were measured on names. @returns {Promise<Measured>} */
 function measured() {
-  fetched ??= fetch("ablations.json").then((answer) => answer.json());
+  fetched ??= fetch("ablations.json")
+    .then((answer) => answer.json())
+    .then(({ ideas, tasks, looks, held_out: names, seeds }) => ({
+      ...{ looks, names, seeds, ours: tasks.names.ours },
+      ideas: ideas
+        .filter((/** @type {any} */ idea) => idea.measured.names)
+        .map((/** @type {any} */ idea) => ({ ...idea, ...idea.measured.names })),
+    }));
   return fetched;
 }
 
@@ -77,7 +87,8 @@ function render({ model, el, params }) {
     draw();
   }
 
-  /** Put another source in the place of what is there. @param {string} text @param {Idea | null} idea */
+  /** Put another source in the place of what is there.
+   * @param {string} text @param {Idea | null} idea */
   function take(text, idea) {
     bench.clear();
     Object.assign(work, { source: text, idea });
@@ -124,6 +135,8 @@ function render({ model, el, params }) {
 function benchOf(model, original, paint) {
   /** @type {Work} */
   const work = model.get("edit") ?? { source: original, idea: null, ...nothing() };
+  const { trained = "" } = model.get("described");
+  if (work.trained !== trained) Object.assign(work, nothing(), { trained }); // it was another's
   model.set("edit", work);
   const run = runner(model, "edit", hear);
   let heardAt = 0;
@@ -180,7 +193,7 @@ function benchOf(model, original, paint) {
   };
 }
 
-/** What no run has said yet. @returns {Omit<Work, "source" | "idea">} */
+/** What no run has said yet. @returns {Omit<Work, "source" | "idea" | "trained">} */
 function nothing() {
   return { about: null, parted: null, pairs: [], looks: [], error: "", done: false };
 }
@@ -301,7 +314,10 @@ function resultsOf() {
 function waiting({ about }, silent) {
   if (!about || silent < WAIT) return "";
   const left = Math.max(0, Math.ceil(about.silence - silent));
-  return `Nothing for ${Math.floor(silent)} s. Does a loop never end? The run is stopped in ${left} s.`;
+  return (
+    `Nothing for ${Math.floor(silent)} s. Does a loop never end? The run is stopped in ` +
+    `${left} s.`
+  );
 }
 
 /** Say whether a change matters, as it was measured. @param {Idea} idea @param {Measured} known */
@@ -391,7 +407,8 @@ function namesOf({ looks }) {
 function keyOf({ about, idea }, known) {
   const beforehand =
     idea && known
-      ? ` Dashed: measured beforehand, ${known.names} names held out, the mean of ${known.seeds} seeds.`
+      ? ` Dashed: measured beforehand, ${known.names} names held out, the mean of ` +
+        `${known.seeds} seeds.`
       : "";
   const names = about ? ` Diamonds: ${about.names} names held out, never learned from.` : "";
   return `Lines: the running mean of the names that both learn from.${names}${beforehand}`;

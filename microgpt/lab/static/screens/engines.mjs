@@ -1,5 +1,5 @@
-// Engines: one model, several ways to run it; how far apart their numbers are, how fast they come, and
-// how few bits will do.
+// Engines: one model, several ways to run it; how far apart their numbers are, how fast they come,
+// and how few bits will do.
 import { h, letter, number, once, put, remember } from "../draw.mjs";
 import { word } from "../word.mjs";
 import { bits } from "./bits.mjs";
@@ -14,7 +14,8 @@ import { bits } from "./bits.mjs";
 const SMALLEST = -17; // the power of ten that a difference bar begins at
 
 const LEAD =
-  "One model, its arithmetic done in different ways. The guess is the same; what differs is how soon it comes, and which digits are left.";
+  "One model, its arithmetic done in different ways. The guess is the same; what differs is " +
+  "how soon it comes, and which digits are left.";
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
@@ -124,7 +125,8 @@ function row(name, answer, panel) {
   return [{ ...answer, ...own, name, form: own ? `Q${m}.${n}` : "Q8.8" }];
 }
 
-/** @param {number} token @param {string} vocabulary @param {boolean} current @param {() => void} chosen */
+/** @param {number} token @param {string} vocabulary @param {boolean} current
+ * @param {() => void} chosen */
 function tab(token, vocabulary, current, chosen) {
   return h(
     "button",
@@ -144,7 +146,8 @@ function notHere(missing) {
   );
 }
 
-/** An engine without an answer. @param {string} name @param {string | undefined} refused @param {boolean} asked */
+/** An engine without an answer.
+ * @param {string} name @param {string | undefined} refused @param {boolean} asked */
 function waiting(name, refused, asked) {
   const doing = name === "snes" ? "building a cartridge of this model …" : "reading the name …";
   return h(
@@ -156,7 +159,8 @@ function waiting(name, refused, asked) {
 }
 
 /** One engine beside the one that is the measure of all.
- * @param {Row} row @param {Row[]} rows @param {number} pos @param {string} vocabulary @param {boolean} stale */
+ * @param {Row} row @param {Row[]} rows @param {number} pos @param {string} vocabulary
+ * @param {boolean} stale */
 function section(row, rows, pos, vocabulary, stale) {
   const [basis] = rows;
   const others = row !== basis && basis.name === "scalar" && row.text === basis.text;
@@ -165,7 +169,7 @@ function section(row, rows, pos, vocabulary, stale) {
   const apart = others ? row.logits[at].map((z, i) => Math.abs(z - basis.logits[at][i])) : null;
   return h(
     "section",
-    { class: stale ? "engine stale" : "engine" },
+    { class: stale ? "engine outdated" : "engine" },
     facts(row),
     h(
       "div",
@@ -222,7 +226,8 @@ function pace(row, basis, slowest) {
 }
 
 /** Logits as bars, and below each, how far it is from the measure's.
- * @param {number[]} logits @param {number[] | null} apart @param {number} most @param {string} vocabulary */
+ * @param {number[]} logits @param {number[] | null} apart @param {number} most
+ * @param {string} vocabulary */
 function scores(logits, apart, most, vocabulary) {
   const said = logits.map((z, i) => `${letter(i, vocabulary)} ${number(z, 2)}`).join(", ");
   return h(
@@ -249,7 +254,8 @@ function depth(distance) {
   return distance ? Math.max(0.02, (Math.log10(distance) - SMALLEST) / -SMALLEST) : 0;
 }
 
-/** What the numbers come to, in words. @param {Row} row @param {number[] | null} apart @param {number} at @param {number} pos */
+/** What the numbers come to, in words.
+ * @param {Row} row @param {number[] | null} apart @param {number} at @param {number} pos */
 function verdict(row, apart, at, pos) {
   const largest = Math.max(...(apart ?? []));
   const own = row.integers?.every((line, t) => line.every((z, i) => z === row.logits[t][i]));
@@ -258,12 +264,14 @@ function verdict(row, apart, at, pos) {
       ? "Bars: the logit of each letter that may come next. "
       : largest === 0
         ? "Not one bit differs from scalar. "
-        : `Below: the distance to scalar, as powers of ten; the largest is ${largest.toExponential(1).replace("-", "−")}. `,
+        : "Below: the distance to scalar, as powers of ten; the largest is " +
+          `${largest.toExponential(1).replace("-", "−")}. `,
     row.integers &&
       h(
         "b",
         { class: "own" },
-        `${own ? "Not one bit differs" : "It differs"} from the ${row.cartridge} cartridge's own integers, computed in Python. `,
+        `${own ? "Not one bit differs" : "It differs"} from the ${row.cartridge} cartridge's ` +
+          "own integers, computed in Python. ",
       ),
     at < pos && `It sees ${row.logits.length} positions, no more: this is the last of them.`,
   ];

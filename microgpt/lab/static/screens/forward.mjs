@@ -1,5 +1,5 @@
 // Forward: gpt.py reads a name, line by line; beside its source, what each line has computed.
-import { code, h, letter, marked, number, put, region, remember, strip } from "../draw.mjs";
+import { code, h, letter, marked, newest, number, put, region, remember, strip } from "../draw.mjs";
 import { parts } from "../parts.mjs";
 import { Trace } from "../trace.mjs";
 import { transport } from "../transport.mjs";
@@ -14,7 +14,7 @@ function render({ model, el, params }) {
   /** @type {number[]} the events that stepping stops at */
   let stops = [];
   let step = Number(params.step ?? 0),
-    drawn = -1; // the position that is drawn
+    pos = 0;
 
   const label = "The name to read",
     caption = "The model reads";
@@ -29,7 +29,7 @@ function render({ model, el, params }) {
       first: 0,
       speed: 2,
       go,
-      jump: (_, by) => begins(drawn + by),
+      jump: (_, by) => begins(pos + by),
     },
     h("label", { class: "check" }, fine, "into every function"),
   );
@@ -37,18 +37,20 @@ function render({ model, el, params }) {
   const listing = code(source);
   const lines = region("listing", "gpt.py", listing);
   const now = h("div", { class: "line-now", role: "status" });
-  const drawing = region("drawing", "The model, drawn");
+  const drawing = drawingOf(described);
+  const answered = newest(letters, now, drawing.element);
   el.append(
     h("div", { class: "bar-top" }, h("h1", {}, "Forward"), name.element, letters),
     walk.element,
-    h("div", { class: "pair" }, h("div", { class: "left" }, lines, now), drawing),
+    h("div", { class: "pair" }, h("div", { class: "left" }, lines, now), drawing.element),
   );
 
   /** @param {string} text */
   async function read(text) {
     walk.stop();
-    trace = new Trace(await model.ask("trace", { text }));
-    drawn = -1;
+    const found = await answered(model.ask("trace", { text }));
+    if (!found) return;
+    trace = new Trace(found);
     lay();
     put(letters, ...tabs(trace, vocabulary, (pos) => walk.reach(begins(pos))));
     walk.reach(step);
@@ -80,20 +82,35 @@ function render({ model, el, params }) {
     const { line } = trace.events[event];
     walk.slider.setAttribute("aria-valuetext", `line ${line}`);
     marked(listing, line, trace.calling(event));
-    const pos = trace.position(event);
-    if (pos !== drawn) put(drawing, ...parts(trace, pos, described));
-    drawn = pos;
-    light(drawing, event);
+    pos = trace.position(event);
+    drawing.show(trace, pos, event);
     light(letters, event);
-    for (const [i, tab] of [...letters.children].entries())
-      tab.toggleAttribute("aria-current", i === pos);
+    for (const tab of letters.children)
+      tab.toggleAttribute("aria-current", tab.dataset.pos === String(pos));
     put(now, ...says(trace, event));
-    keep(drawing);
     remember(el, { text: name.text, step, ...(fine.checked ? { lines: "all" } : {}) });
   }
 
   read(name.text);
   return walk.stop;
+}
+
+/** The model at one position of a trace, redrawn where that is another.
+ * @param {{config: any, vocabulary: string}} described */
+function drawingOf(described) {
+  const element = region("drawing", "The model, drawn");
+  /** @type {{trace?: Trace, pos?: number}} */
+  let drawn = {};
+
+  /** @param {Trace} trace @param {number} pos @param {number} event */
+  function show(trace, pos, event) {
+    if (trace !== drawn.trace || pos !== drawn.pos) put(element, ...parts(trace, pos, described));
+    drawn = { trace, pos };
+    light(element, event);
+    keep(element);
+  }
+
+  return { element, show };
 }
 
 /** Show what is still to come, what is being computed, and what is there.
@@ -146,7 +163,8 @@ function says(trace, event) {
   ];
 }
 
-/** What a name holds, as a strip and as a table. @param {string} key @param {number[]} numbers @param {string} otherwise */
+/** What a name holds, as a strip and as a table.
+ * @param {string} key @param {number[]} numbers @param {string} otherwise */
 function held(key, numbers, otherwise) {
   const [first] = numbers;
   if (numbers.length < 2)
@@ -175,7 +193,8 @@ function held(key, numbers, otherwise) {
   );
 }
 
-/** Scroll a box, and nothing else, so that what is being computed in it can be seen. @param {HTMLElement} box */
+/** Scroll a box, and nothing else, so that what is being computed in it can be seen.
+ * @param {HTMLElement} box */
 function keep(box) {
   const active = box.querySelector(".row.now, .now");
   if (!active) return;

@@ -1,10 +1,13 @@
 // Play: type a beginning; the model guesses the next letter; dials reshape its guess; names.
-import { dial, h, latest, letter, number, percent, put, remember } from "../draw.mjs";
+import { dial, h, latest, letter, number, percent, put, remember, roving } from "../draw.mjs";
 import { word } from "../word.mjs";
 
-/** What the dials say. @typedef {{temperature: number, top_k: number, top_p: number, seed: number}} Dials */
-/** @typedef {{name: string, probs: (number | null)[]}} Name  a probability of null: the letter was given */
-/** @typedef {{letters: number[], full?: boolean, logits: number[], probs: number[], chosen: number[]}} Next */
+/** What the dials say.
+ * @typedef {{temperature: number, top_k: number, top_p: number, seed: number}} Dials */
+/** @typedef {{name: string, probs: (number | null)[]}} Name  a probability of null: the letter was
+ *   given */
+/** @typedef {{letters: number[], full?: boolean, logits: number[], probs: number[], chosen:
+ *   number[]}} Next */
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
@@ -70,10 +73,12 @@ function render({ model, el, params }) {
       el.classList.toggle("full", Boolean(answer.full));
       if (!answer.full) bars.draw(answer);
     },
+    ...[bars.element, under, surprise],
   );
   const askNames = latest(
     (/** @type {object} */ q) => model.ask("names", q),
     (/** @type {Name[]} */ answer) => put(names, ...answer.map((made) => nameOf(made, choose))),
+    names,
   );
 
   function changed() {
@@ -96,7 +101,8 @@ function render({ model, el, params }) {
   if (matchMedia("(hover: hover)").matches) field.input.focus();
 }
 
-/** What the dials say at first: as the address has it. @param {Record<string, string>} params @param {number} end @returns {Dials} */
+/** What the dials say at first: as the address has it.
+ * @param {Record<string, string>} params @param {number} end @returns {Dials} */
 function opening(params, end) {
   /** @param {string} name @param {number} usual */
   const at = (name, usual) =>
@@ -200,6 +206,7 @@ function barsOf(vocabulary, add) {
   );
   const scale = [100, 75, 50, 25].map((p) => h("span", {}, `${p}%`));
   const label = "How likely each letter is to come next; press one to add it";
+  roving(bars);
   const element = h(
     "div",
     { class: "guess" },
@@ -256,7 +263,10 @@ function chance(letters) {
   if (!letters.length)
     return "Before the first letter there is only BOS: it says that a name begins.";
   const p = letters.reduce((a, b) => a * b, 1);
-  return `To the model, one name in ${Math.max(1, Math.round(1 / p)).toLocaleString("en")} begins like this.`;
+  return (
+    `To the model, one name in ${Math.max(1, Math.round(1 / p)).toLocaleString("en")} ` +
+    "begins like this."
+  );
 }
 
 /** @param {Name} made @param {(name: string) => void} choose */

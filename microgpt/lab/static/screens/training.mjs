@@ -1,4 +1,5 @@
-// Training: a run in a process of its own, seen as it learns. It goes on while other screens are shown.
+// Training: a run in a process of its own, seen as it learns. It goes on while other screens are
+// shown.
 import { chart, plot, ticks } from "../chart.mjs";
 import { dial, h, letter, number, once, put, remember, svg } from "../draw.mjs";
 import { runner } from "../runner.mjs";
@@ -35,7 +36,8 @@ const NAMES = {
   names: "published names",
   own: "a list of your own",
 };
-/** What the select elements offer: a label, and values. @type {Record<string, [string, number[]]>} */
+/** What the select elements offer: a label, and values.
+ * @type {Record<string, [string, number[]]>} */
 const CHOICES = {
   steps: ["Steps", [200, 500, 1000, 3000, 10000]],
   batch: ["Batch", [1, 2, 4, 8, 16, 32]],
@@ -200,7 +202,8 @@ function create(model, wish) {
 
 /** @typedef {ReturnType<typeof create>} Training */
 
-/** Space plays and pauses, an arrow steps. @param {KeyboardEvent} event @param {Training} training */
+/** Space plays and pauses, an arrow steps.
+ * @param {KeyboardEvent} event @param {Training} training */
 function key(event, training) {
   const target = /** @type {HTMLElement} */ (event.target);
   const typing = target.matches("input, select, button, textarea");
@@ -509,7 +512,8 @@ function mapOf({ session }) {
         }),
       );
       key.textContent =
-        `wte, ${session.wish.n_embd} numbers a letter, on the plane where they differ most (PCA): ` +
+        `wte, ${session.wish.n_embd} numbers a letter, on the plane where they differ most ` +
+        "(PCA): " +
         "near are alike, the axes have no unit. Vowels are blue.";
     },
   };
