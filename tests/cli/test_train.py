@@ -279,13 +279,15 @@ def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     def line(width: int, step: int, val: float | None) -> str:
         return progress.fit(progress.line_parts(step, 1000, 2.5, held_out, val, step), width)
 
+    words = ["loss", *(["val"] if held_out else []), "left", "steps/s"]
     for width in range(80):
         early, late = line(width, 0, None), line(width, 999, 2.4567)
         assert len(late) <= max(width, len("step 1000/1000"))
         assert late.startswith("step  999/1000")
-        assert [early.find(word) for word in ("loss", "val", "left", "steps/s")] == [
-            late.find(word) for word in ("loss", "val", "left", "steps/s")
-        ], "nothing jumps"
+        places = [late.find(word) for word in words]
+        assert [early.find(word) for word in words] == places, "nothing jumps"
+        shown = [place > 0 for place in places]
+        assert shown == sorted(shown, reverse=True), "the least important go first"
     assert ("val" in line(40, 0, None)) is held_out
     assert "loss" in line(40, 0, None)
     assert "steps/s" in line(80, 0, None)
