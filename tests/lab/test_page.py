@@ -577,7 +577,7 @@ def test_an_engine_that_is_missing_says_why_and_the_others_answer(browser: Brows
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{lab.port}/#engines&token={lab.token}")
         expect(page.locator(".absent")).to_contain_text(f"snes{rom.CC65}")
-        expect(page.locator(".its-loss")).to_have_count(3)
+        expect(page.locator(".its-loss")).to_have_count(len(engines.present()) - 1)
     stop(lab)
 
 
