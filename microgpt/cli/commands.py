@@ -27,6 +27,9 @@ COMMANDS = {
         "xray": ("windows", "Watch gpt.py learn from one document, line by line."),
         "lab": ("windows", "Open the lab: a page that shows the model at work."),
     },
+    "Learn": {
+        "school": ("school", "Write gpt.py again in twelve lessons, each one checked."),
+    },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
     },

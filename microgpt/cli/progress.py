@@ -53,6 +53,32 @@ def advance(
 
 
 @contextmanager
+def counting(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how much is done, and how long the rest takes."""
+    console, began, printed = Console(stderr=True), time.monotonic(), 0
+    first: int | None = None
+    line = TextColumn(
+        "{task.completed:,.0f}/{task.total:,.0f} {task.description}  {task.fields[left]}"
+    )
+    live = Live(line, BarColumn(bar_width=None), console=console, disable=not console.is_terminal)
+    task = live.add_task(what, total=total, left="")
+
+    def show(done: int) -> None:
+        nonlocal first, printed
+        first = done if first is None else first
+        speed = (done - first) / max(time.monotonic() - began, 1e-9)
+        left = round((total - done) / speed) if speed else 0
+        shown = f"{left // 60}:{left % 60:02} left" if speed else ""
+        live.update(task, completed=done, left=shown)
+        if not console.is_terminal and done * 10 // total > printed:
+            printed = done * 10 // total
+            note(f"{done:,}/{total:,} {what} | {shown}")
+
+    with live:
+        yield show
+
+
+@contextmanager
 def log(path: str | None, run: Run[Any]) -> Iterator[Observer]:
     """Give a function that writes a progress as JSON lines, going on where the run is.
 
