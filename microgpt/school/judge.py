@@ -3,7 +3,7 @@
 python -m microgpt.school.judge LESSON < FILE
 
 prints the verdict as JSON; what the file itself prints goes to standard error. The file runs in
-this process: who does not trust it, or would wait for an endless loop, asks the sandbox.
+this process; the sandbox gives it one of its own, with limits.
 """
 
 import io
