@@ -16,10 +16,10 @@ from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine, TrainableEngine
 from microgpt.feed import Feed, Pretraining, cycle
 from microgpt.rewards import Reward, judge
-from microgpt.sampling import Sampling, sample_many
+from microgpt.sampling import Sampling
 from microgpt.tokenizer import Tokenizer
 from microgpt.tuning.algorithms import Rows, dpo, reinforce, rejection, sft
-from microgpt.tuning.completions import MARK, Completion, cut, encode, given
+from microgpt.tuning.completions import MARK, Completion, complete, cut, encode, given, text
 from microgpt.tuning.reference import Reference
 
 AS_IT_IS = Sampling(temperature=1.0)  # what is learned from is what the model itself would say
@@ -153,10 +153,10 @@ class Reinforcement(Feed):
     def _take(self, prompts: Dataset) -> None:
         """Take the prompts of a list, whose lines may hold answers too; hold some out."""
         texts = list(dict.fromkeys(line.partition(MARK)[0] for line in prompts.documents))
-        for text in texts:
-            if len(self.tokenizer.ids(text)) >= self.block_size:
+        for prompt in texts:
+            if len(self.tokenizer.ids(prompt)) >= self.block_size:
                 raise ValueError(
-                    f"the prompt {text!r} fills all {self.block_size} positions of the model; "
+                    f"the prompt {prompt!r} fills all {self.block_size} positions of the model; "
                     "shorten it"
                 )
         parts = split(texts, self.fraction) if self.fraction else None
@@ -186,10 +186,6 @@ class Reinforcement(Feed):
         """Return the last batch's mean reward, KL and entropy (nats/document), distinct share."""
         return self.seen
 
-    def text(self, document: Document) -> str:
-        """Return a document as a reward reads it."""
-        return self.tokenizer.decode([token for token in document if token != self.tokenizer.bos])
-
     def record(self) -> dict[str, Any]:
         """Return what is rewarded, how, and where the prompts are."""
         asked = self.asked
@@ -211,17 +207,14 @@ class Reinforcement(Feed):
 
     def _sample(self, step: int, engine: Engine) -> list[Completion]:
         """Return documents as the model reads them, those of a prompt side by side."""
-        bos, batch = self.tokenizer.bos, []
-        rng = random.Random(f"{self.seed} {step}")
+        rng, batch = random.Random(f"{self.seed} {step}"), list[Completion]()
         for _ in range(self.batch_size // self.group):
             prompt = self.tokenizer.ids(rng.choice(self.prompts))
-            drawn = sample_many(engine, self.group, rng.getrandbits(64), AS_IT_IS, prompt)
-            documents = ([bos, *tokens, bos][: self.block_size + 1] for tokens in drawn)
-            batch += [Completion(document, len(prompt)) for document in documents]
+            batch += complete(engine, prompt, self.group, rng.getrandbits(64), AS_IT_IS)
         return batch
 
     def _judge(self, batch: Batch) -> list[float]:
-        rewards = judge(self.reward, [self.text(document) for document in batch])
+        rewards = judge(self.reward, [text(document, self.tokenizer) for document in batch])
         least = min(0.0, *rewards) if self.ended else 0.0
         return [
             least if self.ended and document[-1] != self.tokenizer.bos else reward
