@@ -15,12 +15,13 @@ from microgpt.engines.base import TrainableEngine
 from microgpt.model import Model
 from microgpt.rewards import Reward, judge
 from microgpt.sampling import Sampling
+from microgpt.tuning import lineage
 from microgpt.tuning.algorithms import sft
 from microgpt.tuning.completions import Completion, complete, cut, encode, given, text
+from microgpt.tuning.feeds import Tuning
 from microgpt.tuning.lineage import texts
 
 NEAREST = 5  # documents of which the nearest learned one is looked for
-HELD_OUT = 2000  # documents of a list that a loss is measured on, at most
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Report:
     commonest_share: float
     unfinished: float  # share that does not end within block_size
     novel: float | None  # share that is in no list
-    nearest: list[tuple[str, str, int]]  # a document, the nearest one in a list, edits between
+    nearest: list[tuple[str, str, int]]  # a new document, the nearest in a list, edits between
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -72,6 +73,7 @@ def evaluate(
             the reward fails.
     """
     whole("n", n, least=2)
+    _engine(model)
     asked = [*prompts] or [""]
     batch = [
         document
@@ -86,7 +88,10 @@ def evaluate(
     known = {t[: model.config.block_size] for t in texts(dict(data or {}))}
     return Report(
         documents=len(batch),
-        losses={name: held_out_loss(model, each) for name, each in (data or {}).items()},
+        losses={
+            f"{name}, held out" if each.test else name: held_out_loss(model, each)
+            for name, each in (data or {}).items()
+        },
         reward=None if earned is None else sum(earned) / len(earned),
         reward_interval=None if earned is None else interval(earned),
         greedy=greedy_reward(model, reward, prompts) if reward and prompts else None,
@@ -102,6 +107,46 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Reports of one model and of what it was."""
+
+    reports: dict[str, Report]  # by the names of the models, the last one the tuned
+    reward: str  # what was rewarded
+    unknown: str | None  # why its lists are not at hand, if they are not
+
+
+def compare(
+    models: Mapping[str, Model], feed: Tuning | None = None, n: int = 2000, seed: int = 42
+) -> Comparison:
+    """Measure models side by side, by what the record of the last one says it learned from.
+
+    Args:
+        models: by name; the last is the tuned one, the first is the reference.
+        feed: the one that it was tuned with; made again from the record, if it is not given.
+        n: documents to sample.
+        seed: of the documents.
+
+    Raises:
+        OSError: the reward or the prompts are not where they were.
+        ValueError: they are not what they were, or evaluate refuses.
+    """
+    first, *_, last = [*models.values()] * 2
+    data, unknown = {}, None
+    try:
+        data = lineage.learned(last.checkpoint)
+    except (OSError, ValueError) as error:
+        unknown = str(error)
+    if feed is None and lineage.kind(last.checkpoint) in lineage.TUNED:
+        feed = lineage.feed(last.checkpoint)
+    reward, questions = (feed.reward, feed.questions) if feed else (None, ())
+    reports = {
+        name: evaluate(model, None if model is first else first, data, reward, n, seed, questions)
+        for name, model in models.items()
+    }
+    return Comparison(reports, feed.name if feed else "", unknown)
+
+
 def written(
     model: Model, prompt: str, count: int, seed: int, sampling: Sampling
 ) -> list[Completion]:
@@ -111,7 +156,7 @@ def written(
 
 def held_out_loss(model: Model, documents: Split) -> float:
     """Return the loss on what is held out of a list, else on all of it (nats/token)."""
-    lines = (documents.test or documents.train)[:HELD_OUT]
+    lines = documents.test or documents.train
     size = model.config.block_size
     batch = [cut(encode(line, model.tokenizer, size), size) for line in lines]
     return _engine(model).loss(*sft(batch, [1.0] * len(batch)))
@@ -142,11 +187,11 @@ def interval(rewards: Sequence[float], z: float = 1.96) -> tuple[float, float]:
 
 
 def nearest(written: Sequence[str], known: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Return the nearest known document to each of the first different ones, and the edits."""
-    if not known:
-        return []
+    """Return the nearest known document to each of the first new ones, and the edits."""
+    old = set(known)
+    new = [document for document in dict.fromkeys(written) if old and document not in old]
     rows = []
-    for document in list(dict.fromkeys(written))[:NEAREST]:
+    for document in new[:NEAREST]:
         edits = distances(document, known)
         best = int(edits.argmin())
         rows.append((document, known[best], int(edits[best])))
@@ -171,7 +216,7 @@ def distances(document: str, known: Sequence[str]) -> Any:
     return row[np.arange(len(known)), [len(t) for t in known]]
 
 
-def table(reports: Mapping[str, Report], reward: str | None = None) -> list[str]:
+def table(reports: Mapping[str, Report], reward: str) -> list[str]:
     """Return reports side by side as lines, each under its name."""
     columns = [*reports.values()]
     lines = [f"{'':30}" + "".join(f"{name:>24}" for name in reports)]
@@ -183,7 +228,7 @@ def table(reports: Mapping[str, Report], reward: str | None = None) -> list[str]
     for name in dict.fromkeys(name for report in columns for name in report.losses):
         known = [report.losses.get(name) for report in columns]
         add(f"loss on {name}"[-29:], [None if x is None else f"{x:.4f}" for x in known])
-    add(f"reward {reward or ''}"[:29], [_reward(report) for report in columns])
+    add(f"reward {reward}"[:29], [_reward(report) for report in columns])
     add("  of the likeliest answers", [_share(report.greedy) for report in columns])
     add("KL (nats/document)", [_kl(report) for report in columns])
     add("entropy (nats/document)", [f"{report.entropy:.2f}" for report in columns])

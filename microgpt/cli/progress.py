@@ -195,10 +195,12 @@ def line_parts(
     """Return the parts of the progress line, the most important first, each of a fixed width."""
     left = round((total - step) / speed) if speed else 0
     minutes = f"{left // 60}:{left % 60:02}" if speed else "-"
+    watched = [f"{name} {short(value):>6}" for name, value in numbers.items()]
     return [
         f"step {step:>{len(str(total))}}/{total}",
-        *(f"{name} {short(value):>6}" for name, value in numbers.items()),
+        *watched[:2],
         f"{minutes:>5} left",
+        *watched[2:],
         f"{speed:>7,.0f} steps/s",
     ]
 

@@ -28,10 +28,10 @@ class Function:
     """
 
     def __init__(self, path: str, name: str, seconds: float = SECONDS) -> None:
-        with open(path, "rb"):  # says what is wrong with the path in the system's own words
-            pass
         self.path, self.name, self.seconds = path, name, seconds
         self._process: subprocess.Popen[str] | None = None
+        with open(path, "rb"):  # says what is wrong with the path in the system's own words
+            pass
 
     def __call__(self, documents: Sequence[str]) -> list[float]:
         """Return what the function gives.

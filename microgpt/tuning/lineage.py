@@ -4,11 +4,11 @@ from typing import Any
 
 from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
-from microgpt.dataset import UNNAMED, Dataset, Split, split
-from microgpt.feed import Feed, Pretraining
+from microgpt.dataset import UNNAMED, Dataset, Split, parts
+from microgpt.feed import Pretraining
 from microgpt.rewards import Reward, parse
 from microgpt.tuning.completions import MARK, grow
-from microgpt.tuning.feeds import FineTuning, Preferences, Reinforcement, Rejection
+from microgpt.tuning.feeds import FineTuning, Preferences, Reinforcement, Rejection, Tuning
 from microgpt.tuning.reference import Reference, fingerprint
 
 TUNED = ("fine-tuning", "reinforcement", "rejection", "preferences")
@@ -41,8 +41,8 @@ def before(checkpoint: Checkpoint) -> Checkpoint:
     return model
 
 
-def learned(checkpoint: Checkpoint) -> dict[str, Split]:
-    """Return the documents of each list that a model learned from, the last one first.
+def lists(checkpoint: Checkpoint) -> list[tuple[Dataset, float]]:
+    """Return the lists that a model learned from, the last one first, and the share held out.
 
     Raises:
         OSError: a list, or a model on the way, is not where it was.
@@ -50,17 +50,16 @@ def learned(checkpoint: Checkpoint) -> dict[str, Split]:
     """
     record = checkpoint.training.get("feed", {})
     if kind(checkpoint) not in TUNED:
-        data, fraction = Pretraining.of(checkpoint).dataset, float(record["val"])
-        return {data.name: parts(data, fraction)}
-    found = {}
+        return [(Pretraining.of(checkpoint).dataset, float(record["val"]))]
+    own = []
     if kind(checkpoint) == "fine-tuning":
-        found = {record["data"]: parts(_data(record, "data", "sha256"), float(record["val"]))}
-    return found | learned(before(checkpoint))
+        own = [(_data(record, "data", "sha256"), float(record["val"]))]
+    return own + lists(before(checkpoint))
 
 
-def parts(data: Dataset, fraction: float) -> Split:
-    """Return what was learned from a list and what was held out."""
-    return split(data.documents, fraction) if fraction else Split([*data.documents], [], [])
+def learned(checkpoint: Checkpoint) -> dict[str, Split]:
+    """Return what a model learned of each list, and what was held out; raises as lists does."""
+    return {data.name: parts(data, fraction) for data, fraction in lists(checkpoint)}
 
 
 def texts(found: dict[str, Split]) -> set[str]:
@@ -86,7 +85,7 @@ def reward(checkpoint: Checkpoint, name: str) -> Reward:
     return parse(name, {text[:size] for text in known})
 
 
-def feed(checkpoint: Checkpoint) -> Feed:
+def feed(checkpoint: Checkpoint) -> Tuning:
     """Return the feed of a run that was interrupted, made again from its record.
 
     Raises:
@@ -102,7 +101,8 @@ def feed(checkpoint: Checkpoint) -> Feed:
         if kind(checkpoint) == "fine-tuning":
             data = _data(record, "data", "sha256")
             old = _data(record, "old", "old_sha256") if "old" in record else None
-            return FineTuning(data, reference, batch, record["val"], seed, record["replay"], old)
+            replay = record["replay"], old, record.get("old_val", 0.0)
+            return FineTuning(data, reference, batch, record["val"], seed, *replay)
         if kind(checkpoint) == "preferences":
             return Preferences(
                 reference, _data(record, "data", "sha256"), record["beta"], batch, seed
