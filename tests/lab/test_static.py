@@ -352,9 +352,10 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
 
 
 def test_scale_needs_no_python(browser: Browser, address: str) -> None:
-    with opened(
-        browser, address, lambda page: page.route("**/pyodide/*", lambda route: None)
-    ) as page:
+    def withhold(page: Page) -> None:
+        page.route("**/pyodide/*", lambda route: None)  # never answered
+
+    with opened(browser, address, withhold) as page:
         go(page, "scale?model=deepseek-v3")
         expect(page.locator(".scale-title")).to_contain_text("671,026,404,352")
         expect(page.locator(".overview tr")).to_have_count(8)
