@@ -395,7 +395,8 @@ def test_without_kl_a_graded_reward_is_hacked_by_one_name(base: Checkpoint) -> N
     assert hacked.unfinished < 0.05
     cured = rewarded(base, like, 0.2, 0.003)
     assert cured.distinct > 0.7
-    assert cured.reward > evaluate(microgpt.Model(base), reward=like, n=1000).reward + 0.1
+    before = evaluate(microgpt.Model(base), reward=like, n=1000).reward
+    assert cured.reward > (before or 0) + 0.1
 
 
 def test_an_unfinished_document_earns_the_least(base: Checkpoint) -> None:
