@@ -196,7 +196,7 @@ class Optimum:
 
 
 def optimum(rewards: Sequence[float], beta: float) -> Optimum:
-    """Return the exact end from what the reference's own documents earn, each weighed anew.
+    """Return the exact end from what the reference's own documents earn, weighed by e^(r/beta).
 
     Below an effective sample size of some hundreds the two means say little.
 
