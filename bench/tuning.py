@@ -22,7 +22,7 @@ import microgpt
 from bench import report
 from microgpt import dataset
 from microgpt.config import Adam
-from microgpt.evaluation import evaluate, greedy_reward, optimum
+from microgpt.evaluation import evaluate, greedy_reward
 from microgpt.model import Model
 from microgpt.rewards import Reward, judge
 from microgpt.rewards.builtin import answers
@@ -31,6 +31,7 @@ from microgpt.training import Run, Settings
 from microgpt.tuning import FineTuning, Reference, Reinforcement, Rejection, lineage
 from microgpt.tuning.completions import complete, text
 from microgpt.tuning.feeds import Tuning
+from microgpt.tuning.optimum import optimum
 
 SUMS = Path(__file__).parents[1] / "scripts" / "sums.py"
 SEEDS = (11, 12, 13, 14, 15)  # none of them chose a setting

@@ -12,11 +12,12 @@ import microgpt
 from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
 from microgpt.dataset import Split
-from microgpt.evaluation import compare, distances, evaluate, interval, nearest, optimum
+from microgpt.evaluation import compare, distances, evaluate, interval, nearest
 from microgpt.model import Model
 from microgpt.rewards import parse
 from microgpt.training import Run, Settings
 from microgpt.tuning import FineTuning, Reference, Reinforcement, lineage
+from microgpt.tuning.optimum import optimum
 from tests.test_training import finish
 from tests.test_tuning import ALL, TINY, WORTH, create, logs, model
 

@@ -18,7 +18,7 @@ from microgpt.config import Adam, GPTConfig
 from microgpt.dataset import Dataset
 from microgpt.documents import Batch, Weights
 from microgpt.engines.base import TrainableEngine, initial_state
-from microgpt.evaluation import evaluate, optimum
+from microgpt.evaluation import evaluate
 from microgpt.sampling import Sampling, sample_many
 from microgpt.training import AnyFeed, Run, Settings
 from microgpt.tuning import (
@@ -33,6 +33,7 @@ from microgpt.tuning import (
 from microgpt.tuning.algorithms import Rows, dpo, ppo, reinforce, rejection, sft
 from microgpt.tuning.completions import Completion, complete, encode, text
 from microgpt.tuning.feeds import differences
+from microgpt.tuning.optimum import optimum
 from tests.test_training import finish, same
 
 TINY = GPTConfig(vocab_size=3, n_layer=1, n_embd=4, n_head=2, block_size=3)

@@ -17,12 +17,12 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.lab import jobs
 from microgpt.lab.answers import Answers
-from microgpt.lab.jobs.controls import Dials
+from microgpt.lab.jobs.controls import Controls, Dials
 from microgpt.model import Model
 
 MODEL = files("microgpt") / "data" / "model.json"
 _trained: str | None = None
-_controls = Dials()
+_controls: Controls = Dials()
 _changed = asyncio.Event()
 
 
@@ -73,8 +73,9 @@ def answer(name: str, question: str) -> str:
 
 async def run(question: str, emit: Callable[[str], None]) -> None:
     """Do what a question says; emit is called with each event. Commands are heard in between."""
+    global _controls
     asked = json.loads(question)
-    _controls.paused = bool(asked.pop("paused", False))
+    _controls = jobs.controls_of(asked)
     for event in jobs.run(asked, _controls, _checkpoint(_trained)):
         _changed.clear()
         if isinstance(event, float):

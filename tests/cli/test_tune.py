@@ -214,6 +214,16 @@ def test_what_tune_refuses(folder: Path, capfd: pytest.CaptureFixture[str], case
         ("eval base --against missing", "missing: No such file"),
     ],
 )
-def test_what_prefer_and_eval_refuse(cli: Command, folder: Path, words: str, says: str) -> None:
-    assert says in complaint(cli(*words.split(), check=False))
+def test_what_prefer_and_eval_refuse(
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    says: str,
+) -> None:
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 (pytest closes it)
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    done = Finished(words, end.value.code, *capfd.readouterr())  # type: ignore[arg-type]
+    assert says in complaint(done)
     assert not (folder / "new").exists()

@@ -23,7 +23,7 @@ from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, sta
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
-SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit", "scale"]
+SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit", "scale", "tune"]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -825,6 +825,7 @@ def settle(page: Page, screen: str) -> None:
         "console": ".picture[src]",
         "edit": ".code li",
         "scale": ".component",
+        "tune": ".knobs",
     }
     page.locator(first[screen]).first.wait_for(state="attached")
     page.wait_for_load_state("networkidle")

@@ -6,15 +6,15 @@ A job knows no process: process.py drives it with threads, pyodide.py with the b
 from collections.abc import Iterator
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab.jobs import bits, edit, training
-from microgpt.lab.jobs.controls import Controls, Dials, Event
+from microgpt.lab.jobs import bits, edit, training, tuning
+from microgpt.lab.jobs.controls import Controls, Dials, Event, TuningDials
 
 Step = Event | float | Checkpoint
 
 
 def controls_of(question: Event) -> Controls:
     """Return the controls of the run that a question asks for; it may begin paused."""
-    controls: Controls = Dials()
+    controls: Controls = TuningDials() if question.get("kind") == "tuning" else Dials()
     if question.get("kind") == "console":
         from microgpt.lab.jobs.console import Pad
 
@@ -38,6 +38,9 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
         elif kind == "training":
             assert isinstance(controls, Dials)
             yield from training.train(question, controls)
+        elif kind == "tuning":
+            assert isinstance(controls, TuningDials)
+            yield from tuning.tune(question, controls, checkpoint)
         elif kind == "edit":
             yield from edit.compare(question, checkpoint)
         elif kind == "bits":

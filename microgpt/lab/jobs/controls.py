@@ -70,3 +70,24 @@ class Dials(Controls):
         super()._set(command)
         self.speed = command.get("speed", self.speed)
         self.follow = command.get("follow", self.follow)
+
+
+class TuningDials(Dials):
+    """The controls of a run of post-training: also how far it may go, and how fast it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned: dict[str, float] = {}  # "beta" and "lr", once there is a word of them
+
+    def begin(self, first: Event) -> None:
+        """Take what a question asks for; a dial that was turned meanwhile stays where it is."""
+        with self._changed:
+            self._set({**first, **self.turned})
+
+    def _set(self, command: Event) -> None:
+        turned = {name: command[name] for name in ("beta", "lr") if name in command}
+        for name, value in turned.items():
+            if type(value) not in (int, float) or not 0 <= value <= 100:
+                raise ValueError(f"{name} is {value!r}; it must be a number, 0 to 100")
+        super()._set(command)
+        self.turned |= turned

@@ -51,6 +51,7 @@ const SCREENS = [
   { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
   { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
+  { id: "tune", title: "Tune", waits: true, load: () => import("./screens/tune.mjs") },
 ];
 
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
