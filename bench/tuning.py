@@ -66,8 +66,8 @@ def sums() -> dict[str, Any]:
     return {"steps": STEPS, "batch": BATCH, "means": means, "seeds": seeds}
 
 
-def one_seed(seed: int) -> dict[str, dict[str, float]]:
-    """Return what a base knows of the problems held out, and what it knows after each way."""
+def one_seed(seed: int, only: Sequence[str] = ()) -> dict[str, dict[str, float]]:
+    """Return what a base knows of the problems held out, and after each way, or only some."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, SUMS, folder, str(seed)], check=True)
         noisy, right = (dataset.load(f"{folder}/{name}.txt") for name in ("noisy", "right"))
@@ -86,6 +86,8 @@ def one_seed(seed: int) -> dict[str, dict[str, float]]:
     }
     models = {"before": base}
     for way, feed in ways.items():
+        if only and way not in only:
+            continue
         began = time.perf_counter()
         models[way] = run(feed, base)
         seconds[way] = time.perf_counter() - began

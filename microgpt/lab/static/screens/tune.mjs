@@ -278,7 +278,8 @@ function chooserOf(model, tuning) {
         ask();
       }
       const left = ENOUGH - session.pairs.length;
-      count.textContent = `${session.pairs.length} choices${left > 0 ? `; ${left} more to begin` : ""}`;
+      const more = left > 0 ? `; ${left} more to begin` : "";
+      count.textContent = `${session.pairs.length} choices${more}`;
     },
   };
 }
@@ -292,7 +293,8 @@ function headlineOf({ session }) {
       const { about, seen, error, preparing, reward } = session;
       if (error) return put(element, h("span", { class: "wrong" }, error));
       if (!about) {
-        const wait = `A model learns sums first, half of them wrong: ${Math.round(100 * preparing)} %`;
+        const percent = Math.round(100 * preparing);
+        const wait = `A model learns sums first, half of them wrong: ${percent} %`;
         return put(element, preparing ? wait : "Press Tune. The dials also turn while it learns.");
       }
       const last = seen.at(-1) ?? {};
