@@ -332,7 +332,7 @@ def test_a_line_that_cannot_be_learned(small: Checkpoint, line: str, says: str) 
 
 @pytest.mark.parametrize("pair", ["a", "a\tb\tc", "a\ta", "a\t"])
 def test_a_line_that_is_no_pair(small: Checkpoint, pair: str) -> None:
-    with pytest.raises(ValueError, match="is no pair; give chosen<TAB>rejected"):
+    with pytest.raises(ValueError, match="is not a pair; give chosen<TAB>rejected"):
         Preferences(reference(small), letters(pair))
 
 
