@@ -2,11 +2,10 @@
 
 import json
 import multiprocessing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-
-from scripts import ablations
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,6 +19,8 @@ def test_changes_are_measured_and_a_stopped_run_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two steps on two documents; the same change twice loses the same, no change nothing."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    ablations = import_module("ablations")
     monkeypatch.setattr(ablations, "STEPS", 2)
     monkeypatch.setattr(ablations, "LOOKS", (1, 2))
     monkeypatch.setattr(ablations, "HELD_OUT", 2)
