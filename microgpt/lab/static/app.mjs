@@ -50,6 +50,7 @@ const SCREENS = [
   { id: "engines", title: "Engines", waits: true, load: () => import("./screens/engines.mjs") },
   { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
+  { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
 ];
 
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
@@ -203,7 +204,7 @@ try {
     return model.use(""); // the lab that trained it has been closed
   });
   host = model.ask("host").then((found) => model.set("host", found));
-  host.catch(() => {}); // told below, once something is shown
+  host.catch(() => {}); // said below, once something is shown
   await show();
   await host;
 } catch (error) {
