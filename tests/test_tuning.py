@@ -387,7 +387,7 @@ def test_without_kl_a_reward_is_hacked_by_a_document_that_never_ends(base: Check
 
 
 def test_without_kl_a_graded_reward_is_hacked_by_one_name(base: Checkpoint) -> None:
-    """All that it writes is one name, and it ends; to forbid endless names does not cure it, KL does."""
+    """All that it writes is one name, and it ends; forbidding endless names cures nothing."""
     like = rewards.parse("like:world")
     hacked = rewarded(base, like, 0.0, 0.003)
     assert hacked.distinct < 0.1
