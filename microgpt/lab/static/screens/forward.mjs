@@ -53,6 +53,9 @@ function render({ model, el, params }) {
     trace = new Trace(found);
     lay();
     put(letters, ...tabs(trace, vocabulary, (pos) => walk.reach(begins(pos))));
+    if (params.pos)
+      step = found(trace, stops, begins(Number(params.pos)), params.line ?? "", source);
+    params = {}; // an address says where to begin, not where another word does
     walk.reach(step);
   }
 
@@ -93,6 +96,17 @@ function render({ model, el, params }) {
 
   read(name.text);
   return walk.stop;
+}
+
+/** The first step, from one on, whose line of the source holds a piece of code; or that one.
+ * @param {Trace} trace @param {number[]} stops @param {number} first @param {string} piece
+ * @param {string} source */
+function found(trace, stops, first, piece, source) {
+  const lines = source.split("\n");
+  const at = stops.findIndex(
+    (s, i) => i >= first && lines[trace.events[s].line - 1].includes(piece),
+  );
+  return Math.max(first, at);
 }
 
 /** The model at one position of a trace, redrawn where that is another.
