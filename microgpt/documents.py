@@ -13,6 +13,7 @@ from microgpt.config import GPTConfig
 Document = Sequence[int]
 Batch = Sequence[Document]
 Weights = Sequence[Sequence[float]]  # for each document, a number for each of its positions
+MOST_LOSS = 745.0  # nats: a probability below is 0 in a float64, and gpt.py cannot take its log
 
 
 def check_tokens(config: GPTConfig, tokens: Document) -> None:

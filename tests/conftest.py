@@ -21,6 +21,9 @@ from microgpt.engines.base import initial_state
 # A suite started in the background inherits Ctrl-C as ignored, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# PyTorch's threads would wait for each other where every core runs tests of its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("microgpt", deadline=None)  # no test fails for want of speed
 settings.load_profile("microgpt")
 

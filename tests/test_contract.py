@@ -76,6 +76,9 @@ CASES = [
     Case("native", 1e-5, 1e-6),
     Case("native", 1e-12, 1e-12, {"dtype": "float64"}),
     Case("node", 1e-5, 1e-6),
+    Case("pytorch", 1e-5, 1e-6),
+    Case("pytorch", 1e-12, 1e-12, {"dtype": "float64"}),
+    Case("pytorch", 1e-12, 1e-12, {"dtype": "float64", "micro_batch": 3}),
 ]
 CONFIGS = [
     GPTConfig(),
@@ -433,7 +436,14 @@ def test_sizes_and_settings_of_numpy_are_numbers() -> None:
         Adam(weight_decay=-1)
 
 
-@pytest.mark.parametrize(("name", "options"), [("scalar", "none"), ("native", "dtype, threads")])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("scalar", "none"),
+        ("native", "dtype, threads"),
+        ("pytorch", "dtype, device, autocast, compile, micro_batch"),
+    ],
+)
 def test_an_option_that_an_engine_has_not(name: str, options: str) -> None:
     if reason := engines.missing(name):
         pytest.skip(f"{name}: {reason}")

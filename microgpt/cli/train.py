@@ -22,6 +22,7 @@ from microgpt.training import Run, Settings
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
 SETTINGS = ("steps", "lr", "warmup", "patience")
+ENGINE = ("dtype", "device", "autocast", "compile", "micro_batch")
 OPTIMIZER = ("beta1", "beta2", "weight_decay")
 SHOWN = ("data", "engine", "steps", "batch", "seed", "lr", *SIZES)  # in every "repeat with" line
 FASTEST = next(iter(engines.ENGINES))
@@ -74,6 +75,10 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
 )
 @options.engine
 @click.option("--dtype", metavar="NAME", help="float32 or float64, where an engine has both.")
+@click.option("--device", metavar="NAME", help="pytorch: cpu, cuda, mps, ...")
+@click.option("--autocast", is_flag=True, help="pytorch: matrix products in bfloat16.")
+@click.option("--compile", is_flag=True, help="pytorch: torch.compile; a slow start.")
+@click.option("--micro-batch", type=int, help="pytorch: documents at once; the rest adds up.")
 @click.option("--steps", type=int, default=1000, help="Optimizer steps.")
 @click.option("--batch", type=int, default=1, help="Documents a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
@@ -149,7 +154,7 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
         given["engine"],
         sizes=None if start else {name: given[name] for name in SIZES},
         start=start,
-        options={"dtype": given["dtype"]} if given["dtype"] else {},
+        options={name: given[name] for name in ENGINE if given[name] not in (None, False)},
     )
 
 
@@ -251,7 +256,7 @@ def _introduce(run: Run[Pretraining], start: str | None) -> None:
     for name, value in _settings(run).items():
         known = value is None or (start and name in SIZES)
         if not known and (name in SHOWN or value != defaults[name]):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     say(f"repeat with: {shlex.join(words)}", flush=True)
 
 

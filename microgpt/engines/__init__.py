@@ -2,28 +2,42 @@
 
 from importlib import import_module
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from microgpt.arrays import BROWSER, State
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, TrainableEngine
 
-# Each engine's module, its class, and what it is; the best for training comes first.
-ENGINES = {
-    "native": ("native", "NativeEngine", "C, as wide as the vectors of the processor"),
-    "scalar": ("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
-    "fixed": (
+
+class Entry(NamedTuple):
+    """Where an engine is, and what it is."""
+
+    module: str
+    class_name: str
+    what: str
+    trains: bool = True
+
+
+ENGINES = {  # the default is the first that is there
+    "native": Entry("native", "NativeEngine", "C, as wide as the vectors of the processor"),
+    "scalar": Entry("scalar", "ScalarEngine", "gpt.py itself, one Python number at a time"),
+    "pytorch": Entry("pytorch", "PyTorchEngine", "PyTorch's tensors, on a CPU or a GPU"),
+    "fixed": Entry(
         "fixed",
         "FixedEngine",
         "the classic cartridge's integers; runs models, cannot train them",
+        trains=False,
     ),
-    "snes": ("snes", "SnesEngine", "a Super Nintendo in an emulator; runs models, cannot train"),
+    "snes": Entry(
+        "snes",
+        "SnesEngine",
+        "a Super Nintendo in an emulator; runs models, cannot train",
+        trains=False,
+    ),
 }
 if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it
-    ENGINES = {
-        "wasm": ("wasm", "WasmEngine", "C in WebAssembly, where Python itself runs in a browser"),
-        **ENGINES,
-    }
+    what = "C in WebAssembly, where Python itself runs in a browser"
+    ENGINES = {"wasm": Entry("wasm", "WasmEngine", what), **ENGINES}
 
 
 def create(
@@ -45,7 +59,7 @@ def create(
         )
     try:
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
-    except OSError as error:
+    except (OSError, ImportError) as error:
         raise ValueError(f"the engine {name} cannot start: {error}") from None
     return engine
 
@@ -66,7 +80,7 @@ def missing(name: str) -> str | None:
     An engine that needs more than its own import says so itself, in a function `missing`.
     """
     try:
-        module = import_module(f"microgpt.engines.{ENGINES[name][0]}")
+        module = import_module(f"microgpt.engines.{ENGINES[name].module}")
     except ImportError as error:
         return str(error)
     reason: str | None = module.missing() if hasattr(module, "missing") else None
@@ -77,8 +91,8 @@ def about(name: str) -> str:
     """Return what an engine is, or why it is not there; an engine may say more about itself."""
     if reason := missing(name):
         return f"missing: {reason}"
-    what = getattr(import_module(f"microgpt.engines.{ENGINES[name][0]}"), "about", None)
-    return str(what()) if what else ENGINES[name][2]
+    what = getattr(import_module(f"microgpt.engines.{ENGINES[name].module}"), "about", None)
+    return str(what()) if what else ENGINES[name].what
 
 
 def present() -> list[str]:
@@ -88,7 +102,7 @@ def present() -> list[str]:
 
 def trainable() -> list[str]:
     """Return the names of those that are there and can train."""
-    return [name for name in present() if hasattr(_class(name), "train")]
+    return [name for name in present() if ENGINES[name].trains]
 
 
 def default() -> str:
@@ -97,5 +111,5 @@ def default() -> str:
 
 
 def _class(name: str) -> Any:
-    module, class_name, _ = ENGINES[name]
-    return getattr(import_module(f"microgpt.engines.{module}"), class_name)
+    entry = ENGINES[name]
+    return getattr(import_module(f"microgpt.engines.{entry.module}"), entry.class_name)

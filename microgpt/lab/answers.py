@@ -129,7 +129,7 @@ class Answers:
         except ValueError as error:  # an answer too: it is missing, or holds other models only
             return {"refused": str(error)}
         tokens = self.model.tokenizer.encode(text)[: engine.config.block_size + 1]
-        answer = {"what": engines.ENGINES[name][2], **_read(engine, tokens)}
+        answer = {"what": engines.ENGINES[name].what, **_read(engine, tokens)}
         answer["microseconds"] = 1e6 * _time(engine, tokens[:-1])
         if name == "snes":
             answer["cartridge"] = engine.console.cartridge

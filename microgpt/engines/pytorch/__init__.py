@@ -1,1 +1,24 @@
-"""The model as PyTorch tensors: all positions at once, on a GPU where there is one."""
+"""The PyTorch engine: heart.py is gpt.py as tensors, bricks.py its second chapter.
+
+engine.py trains the heart behind the protocol.
+
+torch takes seconds to import, so nothing here does before an engine is made.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+
+def missing() -> str | None:
+    """Return how to get PyTorch where it is not installed."""
+    if find_spec("torch"):
+        return None
+    return "PyTorch is not installed; pip install 'microgpt-lab[torch]', or torch by itself"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PyTorchEngine":
+        from microgpt.engines.pytorch.engine import PyTorchEngine
+
+        return PyTorchEngine
+    raise AttributeError(name)

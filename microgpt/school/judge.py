@@ -1,0 +1,173 @@
+"""Says whether a learner's file passes a lesson, and if not, what it got wrong.
+
+python -m microgpt.school.judge LESSON < FILE
+
+prints the verdict as JSON; what the file itself prints goes to standard error. The file runs in
+this process: who does not trust it, or would wait for an endless loop, asks the sandbox.
+"""
+
+import io
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from microgpt.school.answers import Answer, first_difference, same, show
+from microgpt.school.course import lesson as lesson_of
+from microgpt.school.fingerprints import answer, asked, fingerprints
+from microgpt.school.mistakes import Mistake, mistakes
+from microgpt.school.probes import Probe, probes
+from microgpt.school.program import FILE, Program
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The smallest input that shows that a program is wrong."""
+
+    what: str  # the function that was asked
+    input: str
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a program did in a lesson."""
+
+    lesson: int
+    passed: int  # probes
+    total: int
+    failure: Failure | None = None
+    mistake: Mistake | None = None  # if it is a known one
+    earlier: int | None = None  # an earlier lesson that the program does not pass, to look at first
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON can hold it; of a mistake, not what would be right."""
+        told = None
+        if self.mistake:
+            told = {name: getattr(self.mistake, name) for name in ("id", "says", "source")}
+        return asdict(self) | {"mistake": told}
+
+
+Begun = Callable[[Probe], None]
+
+
+def judge(source: str, lesson: int, begun: Begun = lambda probe: None) -> Verdict:
+    """Return how a learner's file does in a lesson.
+
+    begun is called with each probe before it is asked, so that one which never ends can be named.
+
+    Raises:
+        ValueError: there is no such lesson.
+    """
+    writes = lesson_of(lesson).writes
+    total = sum(probe.decides for probe in probes(lesson))
+    fingerprints(), mistakes()  # read before the learner's file can change how files are read
+    stdin, sys.stdin = sys.stdin, io.StringIO()  # input() has nobody to ask here
+    try:
+        try:
+            program = Program(source, writes)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = Failure(FILE, "reading it", "no error", explain(error))
+            return Verdict(lesson, 0, total, failure)
+        for name in writes:
+            if name not in program.own:
+                failure = Failure(name, FILE, f"a definition of {name}", "none")
+                return Verdict(lesson, 0, total, failure)
+        verdict = _ask(program, lesson, begun)
+        if verdict.failure and not verdict.mistake:
+            return _blame_earlier(source, verdict, begun)
+        return verdict
+    finally:
+        sys.stdin = stdin
+
+
+def _ask(program: Program, lesson: int, begun: Begun) -> Verdict:
+    """Ask all probes of a lesson."""
+    right = fingerprints()["right"]
+    failures, answers, passed, total = [], {}, 0, 0
+    for probe in probes(lesson):
+        begun(probe)
+        given, error = answer(probe, program)
+        if not isinstance(error, NotImplementedError):  # a stub tells nothing of a mistake
+            answers[asked(probe)] = given
+        if probe.decides:
+            total += 1
+            if same(right[asked(probe)], given):
+                passed += 1
+            else:
+                failures.append(_failure(probe, right[asked(probe)], given, error))
+    failure = failures[0] if failures else None
+    return Verdict(lesson, passed, total, failure, recognise(answers, lesson) if failure else None)
+
+
+def recognise(answers: dict[str, Answer], lesson: int) -> Mistake | None:
+    """Return the mistake of a lesson that gives the same answers to all of its probes."""
+    prints = fingerprints()
+    for mistake in mistakes():
+        if mistake.lesson == lesson and prints[mistake.id].keys() & answers.keys():
+            expected = prints["right"] | prints[mistake.id]
+            if all(same(expected[name], given) for name, given in answers.items()):
+                return mistake
+    return None
+
+
+def _blame_earlier(source: str, verdict: Verdict, begun: Begun) -> Verdict:
+    """Add the first lesson before it that a program does not pass, of those that it has begun."""
+    program = Program(source)
+    for number in range(1, verdict.lesson):
+        if program.own & set(lesson_of(number).writes) and _ask(program, number, begun).failure:
+            return Verdict(
+                verdict.lesson, verdict.passed, verdict.total, verdict.failure, None, number
+            )
+    return verdict
+
+
+def _failure(probe: Probe, right: Answer, given: Answer, error: BaseException | None) -> Failure:
+    if error is not None:
+        name, first = next(iter(right.items())) if isinstance(right, dict) else ("", right)
+        expected, _ = show(name, first, None)
+        return Failure(probe.what, probe.input, expected, explain(error))
+    difference = first_difference(right, given)
+    assert difference
+    return Failure(probe.what, probe.input, *show(*difference))
+
+
+def explain(error: BaseException) -> str:
+    """Return an exception as a line: its type, what it says, and where in the learner's file."""
+    line: int | None = None
+    for frame in traceback.extract_tb(error.__traceback__):
+        line = frame.lineno if frame.filename == FILE else line
+    if isinstance(error, SyntaxError) and error.filename == FILE:
+        line = error.lineno
+    said = error.msg if isinstance(error, SyntaxError) else _words(error)
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if isinstance(error, NotImplementedError):
+        text = "it is not written yet"
+    return text + (f", line {line} of {FILE}" if line else "")
+
+
+def _words(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except BaseException:  # a class of the learner's
+        return ""
+    return words if len(words) <= 200 else words[:200] + "..."
+
+
+def main(arguments: Iterable[str]) -> None:
+    """Judge standard input."""
+    (lesson,) = arguments
+    source = sys.stdin.buffer.read().decode("utf-8-sig", "replace")
+    with redirect_stdout(sys.stderr):
+        verdict = judge(source, int(lesson))
+    print(json.dumps(verdict.to_json()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
