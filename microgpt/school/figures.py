@@ -104,6 +104,7 @@ def _graph() -> dict[str, str]:
     return {
         "values": f"{len(trace.data) - trace.first:,}",
         "turns": f"{len(trace.graph.steps):,}",
+        "last_turn": str(len(trace.graph.steps) - 1),
         "paths": f"{2**22:,}",
         "softmax": ", ".join(
             f"{p.data:.2f}" for p in gpt.softmax([gpt.Value(z) for z in (1, 2, 3)])

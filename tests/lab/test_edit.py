@@ -261,9 +261,9 @@ def test_leaving_edit_keeps_the_code(show: Open) -> None:
     moved = page.locator(".moved")
     expect(moved).to_be_visible()
     before = moved.inner_text()
-    page.keyboard.press("Alt+Digit1")
+    page.keyboard.press("Alt+Digit2")
     page.locator(".view.play").wait_for()
-    page.keyboard.press("Alt+Digit7")
+    page.keyboard.press("Alt+Digit8")
     page.locator(".view.edit").wait_for()
     assert area(page).input_value() == changed
     assert moved.inner_text() == before

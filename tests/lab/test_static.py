@@ -234,7 +234,7 @@ def opened(
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         page = context.new_page()
         prepare(page)
-        page.goto(address)
+        page.goto(f"{address}#play")
         yield page
     assert not wrong
     assert all(url.startswith((address, "data:")) for url in asked), asked

@@ -58,7 +58,7 @@ function introduced(page) {
     ),
     h(
       "p",
-      {},
+      { class: "about" },
       `Each was trained ${seeds} times for ${steps} steps, and scored on ${names} documents held out. `,
       "On names, pairs of letters already tell most. So there is a second list: ",
       h("b", {}, "mirror words"),

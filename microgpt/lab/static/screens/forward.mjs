@@ -53,17 +53,11 @@ function render({ model, el, params }) {
     trace = new Trace(found);
     lay();
     put(letters, ...tabs(trace, vocabulary, (pos) => walk.reach(begins(pos))));
-    if (params.pos)
-      step = found(trace, stops, begins(Number(params.pos)), params.line ?? "", source);
-    params = {}; // an address says where to begin, not where another word does
-    walk.reach(step);
+    walk.reach(opening(trace, stops, step, params, source));
   }
 
   /** The step at which a position begins. @param {number} pos */
-  function begins(pos) {
-    const { call } = trace.positions[Math.max(0, Math.min(trace.positions.length - 1, pos))];
-    return stops.findIndex((s) => s >= trace.calls[call].begin);
-  }
+  const begins = (pos) => beginning(trace, stops, pos);
 
   function lay() {
     stops = trace.stops(fine.checked);
@@ -98,15 +92,27 @@ function render({ model, el, params }) {
   return walk.stop;
 }
 
-/** The first step, from one on, whose line of the source holds a piece of code; or that one.
- * @param {Trace} trace @param {number[]} stops @param {number} first @param {string} piece
- * @param {string} source */
-function found(trace, stops, first, piece, source) {
+/** @param {Trace} trace @param {number[]} stops @param {number} pos */
+function beginning(trace, stops, pos) {
+  const { call } = trace.positions[Math.max(0, Math.min(trace.positions.length - 1, pos))];
+  return stops.findIndex((s) => s >= trace.calls[call].begin);
+}
+
+/** The step to open with: as it is, or, once, the first at a position whose line of the source holds
+ * a piece of code, where the address says so: pos=3&line=attention(q.
+ * @param {Trace} trace @param {number[]} stops @param {number} step
+ * @param {Record<string, string>} params @param {string} source */
+function opening(trace, stops, step, params, source) {
+  const { pos, line: piece = "" } = params;
+  delete params.pos; // another word begins where this one was left
+  if (pos === undefined) return step;
+  const first = beginning(trace, stops, Number(pos) || 0);
   const lines = source.split("\n");
-  const at = stops.findIndex(
-    (s, i) => i >= first && lines[trace.events[s].line - 1].includes(piece),
+  const holds = (/** @type {number} */ s) => lines[trace.events[s].line - 1].includes(piece);
+  return Math.max(
+    first,
+    stops.findIndex((s, i) => i >= first && holds(s)),
   );
-  return Math.max(first, at);
 }
 
 /** The model at one position of a trace, redrawn where that is another.
@@ -210,13 +216,15 @@ function held(key, numbers, otherwise) {
 /** Scroll a box, and nothing else, so that what is being computed in it can be seen.
  * @param {HTMLElement} box */
 function keep(box) {
-  const active = box.querySelector(".row.now, .now");
-  if (!active) return;
+  const rows = [...box.querySelectorAll(".row.now")];
+  const first = rows[0] ?? box.querySelector(".now");
+  if (!first) return;
   const a = box.getBoundingClientRect(),
-    b = active.getBoundingClientRect();
-  if (b.top < a.top + 40) box.scrollTop += b.top - a.top - 40;
-  else if (b.bottom > a.bottom - 40)
-    box.scrollTop += Math.min(b.bottom - a.bottom + 40, b.top - a.top - 40);
+    { top } = first.getBoundingClientRect(),
+    { bottom } = (rows.at(-1) ?? first).getBoundingClientRect();
+  if (top < a.top + 40) box.scrollTop += top - a.top - 40;
+  else if (bottom > a.bottom - 40)
+    box.scrollTop += Math.min(bottom - a.bottom + 40, top - a.top - 40);
 }
 
 export default { render };

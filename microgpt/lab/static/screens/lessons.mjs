@@ -92,7 +92,12 @@ function contents({ lessons, tour: stops }) {
     ),
     h("h2", {}, "Twelve lessons"),
     h("ol", { class: "lessons-list" }, ...lessons.map(row)),
-    h("p", { class: "key" }, "What you predict and what is done is kept in this browser alone."),
+    h(
+      "p",
+      { class: "key" },
+      "What you predict, and what is done, is kept in this browser alone. The numbers in the texts are ",
+      "those of the model that comes with microgpt.",
+    ),
   ];
 }
 
