@@ -20,6 +20,8 @@ from microgpt.engines.base import initial_state
 
 # A suite started in the background inherits Ctrl-C as ignored, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Output waits in a buffer, as it does for users: what cannot be written may be known at the end.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # PyTorch's threads would wait for each other where every core runs tests of its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

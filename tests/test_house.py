@@ -21,11 +21,12 @@ TEXTS = re.compile(r"|[.](py|md|toml|mjs|html|ipynb|sh|json|txt|c|h|asm|inc)")  
 LAYERS = [
     "gpt",
     "arrays documents files config dataset tokenizer checkpoint bigram",
-    "integers llm llm.architecture llm.bricks",
+    "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
     "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
-    "llm.comparison llm.families llm.ledger llm.presets llm.quantities",
+    "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
+    "llm.safetensors_files",
     "school",
     "lab",
     "cli __main__",

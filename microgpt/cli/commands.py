@@ -46,9 +46,10 @@ COMPLETE = "_MICROGPT_COMPLETE"  # set by a shell that asks for completions
 def run(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status, having said in one line what was wrong."""
     terminal.prepare()
-    status = _run(sys.argv[1:] if argv is None else list(argv))
-    terminal.settle()
-    return status
+    try:
+        return _run(sys.argv[1:] if argv is None else list(argv))
+    finally:
+        terminal.settle()
 
 
 def _run(words: list[str]) -> int:
@@ -59,7 +60,7 @@ def _run(words: list[str]) -> int:
             return shell_complete(group, {}, "microgpt", COMPLETE, instruction)
         with group.make_context("microgpt", words) as context:
             status = group.invoke(context)
-            sys.stdout.flush()
+            terminal.flush()
             return status or 0
     except click.exceptions.Exit as end:  # of --help and --version
         return end.exit_code
@@ -74,8 +75,6 @@ def _run(words: list[str]) -> int:
         return _refuse(str(error))
     except MemoryError:
         return _refuse("there is not enough memory for this; make the model smaller")
-    except (KeyboardInterrupt, click.Abort):
-        return 130
 
 
 def _refuse(message: str) -> int:
@@ -84,8 +83,19 @@ def _refuse(message: str) -> int:
     return 2
 
 
-class Rooms(click.Group):
+class Named(click.Command):
+    """A command whose help says where it was written, if it could not be."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Parse; click prints the help in here."""
+        with terminal.naming(terminal.OUTPUT):
+            return super().parse_args(context, args)
+
+
+class Rooms(Named, click.Group):
     """A group of the commands in COMMANDS; a room is imported when its command is used."""
+
+    command_class = Named
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of the commands, subject by subject."""
@@ -123,4 +133,5 @@ def group(context: click.Context) -> None:
     Start reading at microgpt/gpt.py, the whole algorithm in 200 lines.
     """
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        for line in context.get_help().splitlines():
+            terminal.say(line)

@@ -5,9 +5,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import IO
+from contextlib import contextmanager, suppress
 
+OUTPUT = "standard output"
 # Control characters, which a terminal obeys, and those that turn the direction of a line.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -27,12 +27,30 @@ def prepare() -> None:
 
 def say(line: str, flush: bool = False) -> None:
     """Write a line of the output, its control characters escaped."""
-    _write(sys.stdout, "standard output", line, flush)
+    with naming(OUTPUT):
+        print(visible(line), flush=flush)
 
 
 def note(line: str) -> None:
     """Write a line beside the output, on standard error."""
-    _write(sys.stderr, "standard error", line, True)
+    with naming("standard error"):
+        print(visible(line), file=sys.stderr, flush=True)
+
+
+def flush() -> None:
+    """Write the output that is still in a buffer."""
+    with naming(OUTPUT):
+        sys.stdout.flush()
+
+
+@contextmanager
+def naming(stream: str) -> Iterator[None]:
+    """Let an error of the system that names no file name this stream."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or stream
+        raise
 
 
 def visible(text: str) -> str:
@@ -65,11 +83,3 @@ def settle() -> None:
         except OSError:
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _write(stream: IO[str], name: str, line: str, flush: bool) -> None:
-    try:
-        print(visible(line), file=stream, flush=flush)
-    except OSError as error:
-        error.filename = name
-        raise

@@ -111,11 +111,12 @@ def train(context: click.Context, /, **given: Any) -> int:
     if given["keep_best"] and not (out and run.feed.fraction):
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
     _check_files(run, out, given)
+    run = _continued(run, out, given)
     try:
         with log(given["log"], run) as write:
             if not given["quiet"]:
                 _warn(run, given)
-                _introduce(run, given["start"])
+                _introduce(run, given)
             finished = advance(run, out, write, given["keep_best"], given["quiet"])
     except BrokenPipeError:  # nobody reads how it goes any more
         if out:
@@ -212,19 +213,38 @@ def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) 
         if path:
             files.target(path, taken)
             taken.append(path)
-    if out and out != given["resume"] and _unfinished(out):
+
+
+def _continued(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> Run[Pretraining]:
+    """Return the run that --out holds, if it is this one, stopped: it ends as this one would.
+
+    Raises:
+        UsageError: it is another one, which would be lost.
+    """
+    stopped = _stopped(out) if out and out != given["resume"] else None
+    if stopped is None:
+        return run
+    if given["resume"] or given["start"] or _plan(stopped) != _plan(run.checkpoint()):
         raise click.UsageError(
             f"{out} holds a run that was stopped: --resume {out} goes on with it; "
             "to begin another, remove the file or name another"
         )
+    return Run.resume(stopped, run.feed)
 
 
-def _unfinished(path: str) -> bool:
-    """Return whether a file holds a run that was stopped, which --resume would go on with."""
+def _stopped(path: str) -> Checkpoint | None:
+    """Return the run that was stopped and saved in a file, or None."""
     try:
-        return "adam.t" in Checkpoint.load(path).state
+        loaded = Checkpoint.load(path)
     except (OSError, ValueError):
-        return False
+        return None
+    return loaded if "adam.t" in loaded.state else None
+
+
+def _plan(run: Checkpoint) -> list[Any]:
+    """Return all that decides how a run ends."""
+    parts = ("feed", "engine", "options", "settings", "quantized")
+    return [run.config, *(run.training.get(part) for part in parts)]
 
 
 def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
@@ -244,13 +264,16 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
         note(odd)
 
 
-def _introduce(run: Run[Pretraining], start: str | None) -> None:
+def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
-    config, data = run.config, run.feed.dataset
+    config, data, start = run.config, run.feed.dataset, given["start"]
     say(
         f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
+    if given["resume"] or run.step:  # how it began was said when it began
+        say(f"going on after step {run.step:,} of {run.settings.steps:,}", flush=True)
+        return
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
@@ -262,23 +285,27 @@ def _introduce(run: Run[Pretraining], start: str | None) -> None:
 
 def _report(run: Run[Pretraining], quiet: bool) -> None:
     """Print what the loss means, and twenty names."""
+    if not quiet and (run.test or run.losses):
+        _explain(run)
     names = run.model().sample(20)
-    if quiet:
-        for name in names:
-            say(name)
-        return
+    for name in names:
+        say(name)
+    if not quiet:
+        known = run.model().truncate(run.feed.dataset.documents)
+        old = sum(name in known for name in names)
+        say(f"{len(names) - old} of these {len(names)} names are new; {old} are in the data")
+
+
+def _explain(run: Run[Pretraining]) -> None:
+    """Print the loss beside those of knowing nothing and of counting pairs."""
     uniform, bigram = run.baselines()
     if run.test:
         say(f"loss on {len(run.test):,} held-out documents (nats/token):")
         loss = run.test_loss()
     else:
-        say("loss (nats/token) over the last 50 steps, on documents that it learns from:")
-        loss = sum(run.losses[-50:]) / len(run.losses[-50:])
+        last = run.losses[-50:]
+        say(f"loss (nats/token) over the last {len(last)} steps, on documents that it learns from:")
+        loss = sum(last) / len(last)
     say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
     say(f"  {bigram:.4f}  counting pairs of characters")
     say(f"  {loss:.4f}  this model")
-    for name in names:
-        say(name)
-    known = run.model().truncate(run.feed.dataset.documents)
-    old = sum(name in known for name in names)
-    say(f"{len(names) - old} of these {len(names)} names are new; {old} are in the data")

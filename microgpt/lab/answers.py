@@ -1,4 +1,4 @@
-"""What the page may ask of a model, and what it is told: plain JSON, every number the engine's."""
+"""What the page may ask of a model, and the answers: plain JSON, every number the engine's."""
 
 import math
 import time

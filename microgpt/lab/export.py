@@ -45,7 +45,7 @@ script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
 
 
 def export(model: str | None, folder: str, pyodide: str) -> Path:
-    """Write the site to a folder, whole or not at all, and return where it stands.
+    """Write the site to a folder, whole or not at all, and return where it is.
 
     Raises:
         OSError: the model or Pyodide cannot be read, or the folder cannot be written.

@@ -79,7 +79,7 @@ def module(screen: Screen) -> str:
 
 
 def style(screen: Screen) -> str:
-    """Return the page's style, for what stands inside a screen alone, and by the screen's width."""
+    """Return the page's style, for the inside of a screen alone, and by the screen's width."""
     sheets = (STATIC / "style.css", STATIC / "screens" / f"{screen}.css")
     sheet = "\n".join(path.read_text("utf-8") for path in sheets)
     sheet = re.sub(r"@media (?=\((min|max)-width)", "@container ", sheet)
@@ -121,10 +121,10 @@ def show(trace: Trace, screen: Screen = "forward") -> Any:
 
     def hear(widget: Widget, message: dict[str, Any], buffers: list[Any]) -> None:
         try:
-            told = {"answer": answer(trace, message["name"], message["question"])}
+            reply = {"answer": answer(trace, message["name"], message["question"])}
         except ValueError as error:
-            told = {"error": str(error)}
-        widget.send({"id": message["id"]} | told)
+            reply = {"error": str(error)}
+        widget.send({"id": message["id"]} | reply)
 
     described = {
         "source": trace.source,

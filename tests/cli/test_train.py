@@ -233,6 +233,38 @@ def test_a_run_can_be_lengthened(cli: Command, tmp_path: Path) -> None:
     assert log[0]["lr"] == pytest.approx(0.01 * 4 / 5), "the rate follows the new plan"
 
 
+def test_the_same_command_goes_on(cli: Command, tmp_path: Path) -> None:
+    run = microgpt.Run(
+        microgpt.Pretraining(dataset.load("world")), microgpt.Settings(steps=20), "scalar"
+    )
+    next(run.advance())
+    run.checkpoint().save(tmp_path / "run")
+    words = ["train", "--data", "world", "--engine", "scalar", "--steps", "20"]
+    for other in (["--seed", "3"], ["--beta1", "0.9"]):
+        refused = complaint(cli(*words, *other, "--out", "run", check=False))
+        assert "run holds a run that was stopped" in refused
+    first, second, *rest = cli(*words, "--out", "run").stdout.splitlines()
+    assert first.startswith("world: 18,994 documents")
+    assert second == "going on after step 1 of 20"
+    assert rest[0].startswith("loss (nats/token) over the last 19 steps")
+    whole = cli(*words).stdout.splitlines()
+    assert rest[-21:] == whole[-21:]
+    assert "adam.t" not in Checkpoint.load(tmp_path / "run").state
+    assert cli(*words, "--out", "run").stdout.splitlines() == whole, "a finished run begins again"
+
+
+def test_a_run_can_end_where_it_stopped(cli: Command, tmp_path: Path) -> None:
+    run = microgpt.Run(
+        microgpt.Pretraining(dataset.load("world")), microgpt.Settings(steps=20), "scalar"
+    )
+    next(run.advance())
+    run.checkpoint().save(tmp_path / "run")
+    done = cli("train", "--resume", "run", "--steps", "1")
+    assert "going on after step 1 of 1\n" in done.stdout
+    assert done.stdout.endswith("are in the data\n")
+    assert "adam.t" not in Checkpoint.load(tmp_path / "run").state
+
+
 def test_settings_of_the_optimizer(cli: Command, tmp_path: Path) -> None:
     words = ["--warmup", "2", "--beta1", "0.8", "--beta2", "0.9", "--weight-decay", "0.1"]
     done = cli("train", *SMALL, "--steps", "4", *words, "--dtype", "float64", "--engine", "native")
@@ -279,13 +311,15 @@ def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     def line(width: int, step: int, val: float | None) -> str:
         return progress.fit(progress.line_parts(step, 1000, 2.5, held_out, val, step), width)
 
+    words = ["loss", *(["val"] if held_out else []), "left", "steps/s"]
     for width in range(80):
         early, late = line(width, 0, None), line(width, 999, 2.4567)
         assert len(late) <= max(width, len("step 1000/1000"))
         assert late.startswith("step  999/1000")
-        assert [early.find(word) for word in ("loss", "val", "left", "steps/s")] == [
-            late.find(word) for word in ("loss", "val", "left", "steps/s")
-        ], "nothing jumps"
+        places = [late.find(word) for word in words]
+        assert [early.find(word) for word in words] == places, "nothing jumps"
+        shown = [place > 0 for place in places]
+        assert shown == sorted(shown, reverse=True), "the least important go first"
     assert ("val" in line(40, 0, None)) is held_out
     assert "loss" in line(40, 0, None)
     assert "steps/s" in line(80, 0, None)

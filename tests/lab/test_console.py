@@ -154,7 +154,7 @@ def test_where_there_is_no_core_the_page_shows_a_recording(
         with page.expect_download() as download:
             page.locator("#picture").click(modifiers=["Shift"])
         download.value.save_as(tmp_path / "console.svg")
-        page.goto((tmp_path / "console.svg").as_uri())  # it stands by itself
+        page.goto((tmp_path / "console.svg").as_uri())  # it is complete by itself
         drawn = "(e) => [e.naturalWidth, e.naturalHeight, e.width]"
         assert page.locator("img").evaluate(drawn) == [256, 224, 512]
     stop(lab)
@@ -167,12 +167,12 @@ def test_where_there_is_no_assembler_one_line_says_how_to_get_it() -> None:
 
 
 def test_the_recording_is_of_the_model_that_ships() -> None:
-    told = json.loads((STATIC / "console.json").read_text("utf-8"))
-    assert told["names"] == expected("classic"), "run `make docs`"
+    recorded = json.loads((STATIC / "console.json").read_text("utf-8"))
+    assert recorded["names"] == expected("classic"), "run `make docs`"
     assert sum((STATIC / f).stat().st_size for f in ("console.png", "console-loop.png")) < 100_000
 
 
-# ---- What it is told -----------------------------------------------------------------------------
+# ---- Commands -----------------------------------------------------------------------------
 @built
 def test_what_cannot_be_followed_is_said_and_the_game_goes_on(lab: Lab) -> None:
     junk: list[tuple[dict[str, Any], str]] = [
@@ -206,9 +206,9 @@ def test_what_cannot_be_followed_is_said_and_the_game_goes_on(lab: Lab) -> None:
 
 def test_there_is_no_such_cartridge(lab: Lab) -> None:
     for name in ("nitro", ["turbo"], None):
-        status, told = lab.post("/api/run/console", {"cartridge": name})
+        status, answer = lab.post("/api/run/console", {"cartridge": name})
         assert status == 422
-        assert "there is no cartridge " in told["error"]
+        assert "there is no cartridge " in answer["error"]
 
 
 @built
@@ -244,20 +244,20 @@ class Quick(Pad):
 @pytest.mark.parametrize("reads", [False, True])
 def test_pictures_wait_for_no_one_and_none_piles_up(reads: bool) -> None:
     """A page that does not say which pictures arrived gets no more; the game goes on."""
-    shipped, told = Checkpoint.load(MODEL), list[dict[str, Any]]()
+    shipped, events = Checkpoint.load(MODEL), list[dict[str, Any]]()
     pad = Quick(frames=240)
 
     made = console.make(shipped, shipped, "classic")
     with suppress(EOFError):
         for event in console.play(made, pad):
             assert isinstance(event, dict)
-            told.append(event)
+            events.append(event)
             pad.seen = event.get("number", 0) if reads else 0
     assert not pad.left
-    numbers = [event["number"] for event in told[1:]]
+    numbers = [event["number"] for event in events[1:]]
     assert numbers == [*range(1, len(numbers) + 1)]
     assert len(numbers) > 20 if reads else len(numbers) == AHEAD
-    assert all(len(json.dumps(event)) < 10_000 for event in told)
+    assert all(len(json.dumps(event)) < 10_000 for event in events)
     assert all(b - a > 0.999 * FRAME for a, b in pairwise(pad.times)), "never faster than a console"
 
 
@@ -286,7 +286,7 @@ anything = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*sorted(console.COMMANDS), "speed"]), anything))
-def test_whatever_it_is_told_it_follows_or_says_why_not(command: dict[str, Any]) -> None:
+def test_whatever_it_is_asked_it_follows_or_says_why_not(command: dict[str, Any]) -> None:
     pad = Pad()
     try:
         pad.apply(command)

@@ -202,9 +202,9 @@ def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
 
 @pytest.mark.parametrize("place", [{"node": -1}, {"node": 10**9}, {"node": "1"}, {"node": 1.5}])
 def test_there_is_no_such_value(lab: Lab, place: dict[str, Any]) -> None:
-    status, told = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
+    status, answer = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
     assert status == 422
-    assert "no place in the graph" in told["error"]
+    assert "no place in the graph" in answer["error"]
 
 
 def test_each_engine_answers_for_itself(lab: Lab, model: Model) -> None:

@@ -176,15 +176,15 @@ try:
 except ValueError as error:
     print(error)
 """
-    told = [
+    printed = [
         subprocess.run(
             [sys.executable, "-c", code, where], capture_output=True, text=True, check=True
         ).stdout
         for where in ("browser", "here")
     ]
-    for line, expected in zip(*(each.split("\n") for each in told), strict=True):
+    for line, expected in zip(*(each.split("\n") for each in printed), strict=True):
         assert (line == expected) is True, line[:80]
-    assert "has the shape (16, 16)" in told[0]
+    assert "has the shape (16, 16)" in printed[0]
 
 
 # ---- Seeing it -----------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def answers(page: Page, name: str) -> list[Any]:
     """Return what Python answered whenever the page asked this."""
     said = page.evaluate("() => said")
     asked = {m["id"] for m in said if m.get("name") == name}
-    return [json.loads(m["told"])["answer"] for m in said if "told" in m and m["id"] in asked]
+    return [json.loads(m["reply"])["answer"] for m in said if "reply" in m and m["id"] in asked]
 
 
 def events(page: Page) -> list[dict[str, Any]]:
@@ -343,11 +343,11 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         if not AXE.exists():
             pytest.skip("axe-core is not installed: npm install --prefix tests")
         page.evaluate(AXE.read_text("utf-8"))
-        told = [page.evaluate("() => axe.run()")]
+        found = [page.evaluate("() => axe.run()")]
         go(page, "play")
         page.locator(".name").first.wait_for()
-        told.append(page.evaluate("() => axe.run()"))
-        assert [found["violations"] for found in told] == [[], []]
+        found.append(page.evaluate("() => axe.run()"))
+        assert [each["violations"] for each in found] == [[], []]
 
 
 def test_where_python_cannot_be_loaded_the_page_says_so(browser: Browser, address: str) -> None:
@@ -398,14 +398,14 @@ def test_it_trains_as_the_native_engine_does(page: Page) -> None:
     page.get_by_label("Speed").fill("6")
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.locator(".headline")).to_contain_text("step 500 of 500", timeout=60_000)
-    told = events(page)
-    losses = [loss for event in told for loss in event.get("losses", ())]
+    heard = events(page)
+    losses = [loss for event in heard for loss in event.get("losses", ())]
     run = microgpt.train("world", steps=500, val=0.05, engine="native")
     assert losses == pytest.approx(run.losses, rel=1e-5)
     assert sum(losses[-50:]) < 0.9 * sum(losses[:50])
-    *_, names = (event["names"] for event in told if "names" in event)
+    *_, names = (event["names"] for event in heard if "names" in event)
     assert names == run.model().sample(6, seed=42)
-    (val_loss,) = [event["val_loss"] for event in told if event.get("step") == 500]
+    (val_loss,) = [event["val_loss"] for event in heard if event.get("step") == 500]
     assert val_loss == pytest.approx(run.engine.loss(run.val), rel=1e-5)
 
 
@@ -421,8 +421,8 @@ def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
     go(page, "edit?text=emma")  # a run, and so another Python
     page.get_by_role("button", name="no residual").click()
     page.locator(".moved").wait_for(timeout=60_000)
-    told = next(event for event in events(page) if "same" in event)
-    assert told["losses"][0] == pytest.approx(own.score("emma").loss, rel=1e-4)
+    parted = next(event for event in events(page) if "same" in event)
+    assert parted["losses"][0] == pytest.approx(own.score("emma").loss, rel=1e-4)
     page.get_by_role("button", name="Put it back").click()
     expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
     go(page, "play?text=zo")
@@ -469,13 +469,13 @@ def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:
     some = page.get_by_role("img", name=re.compile("Loss after [2-9][0-9] steps"))
     some.wait_for(timeout=60_000)
     page.get_by_role("button", name="Stop").click()
-    told = events(page)
-    losses = [event["pair"][0] for event in told if "pair" in event]
+    heard = events(page)
+    losses = [event["pair"][0] for event in heard if "pair" in event]
     learner = Learner(gpt)
     outside = [learner.step() for _ in losses]
     assert [f"{loss:.4f}" for loss in losses] == [f"{loss:.4f}" for loss in outside]
     assert alike(losses, outside)
-    (parted,) = [event for event in told if "losses" in event]
+    (parted,) = [event for event in heard if "losses" in event]
     assert alike(parted["losses"][0], xray.record("emma", Model.load(MODEL), until="loss").loss)
 
 

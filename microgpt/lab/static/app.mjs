@@ -190,7 +190,7 @@ try {
     return model.use(""); // the lab that trained it has been closed
   });
   host = model.ask("host").then((found) => model.set("host", found));
-  host.catch(() => {}); // told below, once something is shown
+  host.catch(() => {}); // said below, once something is shown
   await show();
   await host;
 } catch (error) {

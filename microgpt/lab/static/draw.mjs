@@ -37,13 +37,17 @@ export function region(name, label, ...children) {
   return h("div", how, ...children);
 }
 
+const ACROSS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+/** The keys of a list on a screen whose ← and → walk through its steps. */
+export const DOWN = { ArrowDown: 1, ArrowUp: -1 };
+
 /** Make one stop for Tab of many buttons: the arrows lead from one to the next.
- * @param {any[]} buttons */
-export function roving(buttons) {
+ * @param {any[]} buttons @param {Record<string, number>} [keys] */
+export function roving(buttons, keys = ACROSS) {
   for (const [i, button] of buttons.entries()) {
     button.tabIndex = i ? -1 : 0;
     button.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      const by = keys[event.key];
       const next = by && buttons.at((i + by) % buttons.length);
       if (!next) return;
       event.preventDefault();

@@ -13,9 +13,9 @@ const EXAMPLES = {
 /** @param {Model} model @returns {HTMLElement} */
 export function order(model) {
   /** @type {any} */
-  let told;
+  let found;
   let at = 0;
-  const said = h("p", { class: "told", role: "status" });
+  const said = h("p", { class: "notes", role: "status" });
   const picture = svg("svg", { viewBox: "0 0 340 150", class: "three", role: "img" });
   const lines = h("ol", { class: "three-lines" });
   /** @param {string} text @param {number} by */
@@ -28,23 +28,23 @@ export function order(model) {
 
   /** @param {string} example */
   async function choose(example) {
-    told = await model.ask("order", { example });
+    found = await model.ask("order", { example });
     at = 0;
-    put(lines, ...told.lines.map((/** @type {string} */ l) => h("li", {}, h("code", {}, l))));
+    put(lines, ...found.lines.map((/** @type {string} */ l) => h("li", {}, h("code", {}, l))));
     move(0);
   }
 
   /** @param {number} by */
   function move(by) {
-    at = Math.max(0, Math.min(told.turns.length - 1, at + by));
+    at = Math.max(0, Math.min(found.turns.length - 1, at + by));
     back.disabled = at === 0;
-    on.disabled = at === told.turns.length - 1;
-    const grads = gradients(told, at);
-    put(picture, ...uses(told, at), ...balls(told, at, grads));
-    said.textContent = says(told, at);
+    on.disabled = at === found.turns.length - 1;
+    const grads = gradients(found, at);
+    put(picture, ...uses(found, at), ...balls(found, at, grads));
+    said.textContent = says(found, at);
     picture.setAttribute(
       "aria-label",
-      told.values
+      found.values
         .map((/** @type {any} */ v, /** @type {number} */ i) => `${v.name}: grad ${grads[i]}`)
         .join(", "),
     );
@@ -70,32 +70,32 @@ export function order(model) {
   );
 }
 
-/** Every gradient after a turn. @param {any} told @param {number} at @returns {number[]} */
-function gradients(told, at) {
-  const grads = told.values.map(() => 0);
-  for (const turn of told.turns.slice(0, at + 1))
+/** Every gradient after a turn. @param {any} found @param {number} at @returns {number[]} */
+function gradients(found, at) {
+  const grads = found.values.map(() => 0);
+  for (const turn of found.turns.slice(0, at + 1))
     for (const flow of turn.flows) grads[flow.node] = flow.after;
   return grads;
 }
 
 const Y = 75;
 
-/** Where a Value is drawn: the last on the left. @param {any} told @param {number} i */
-function place(told, i) {
-  const { length } = told.values;
+/** Where a Value is drawn: the last on the left. @param {any} found @param {number} i */
+function place(found, i) {
+  const { length } = found.values;
   return 170 + (i - (length - 1) / 2) * 125;
 }
 
 /** An edge for each use of a Value, with its local gradient.
- * @param {any} told @param {number} at */
-function uses(told, at) {
-  const turns = told.turns.slice(0, at + 1);
-  return told.children.flatMap((/** @type {number[]} */ kids, /** @type {number} */ i) => {
+ * @param {any} found @param {number} at */
+function uses(found, at) {
+  const turns = found.turns.slice(0, at + 1);
+  return found.children.flatMap((/** @type {number[]} */ kids, /** @type {number} */ i) => {
     const gone = turns.some((/** @type {any} */ t) => t.node?.node === i);
     return kids.flatMap((k, j) => {
       const twice = kids.filter((other) => other === k).length > 1;
       const bend = i - k > 1 ? -62 : twice ? [-26, 26][j] : 0;
-      const [a, b] = [place(told, i), place(told, k)],
+      const [a, b] = [place(found, i), place(found, k)],
         middle = (a + b) / 2;
       return [
         svg("path", {
@@ -106,18 +106,18 @@ function uses(told, at) {
         svg(
           "text",
           { x: middle, y: Y + bend * 0.8 + (bend > 0 ? 16 : -6), class: "local" },
-          `× ${number(told.local_grads[i][j], 0)}`,
+          `× ${number(found.local_grads[i][j], 0)}`,
         ),
       ];
     });
   });
 }
 
-/** @param {any} told @param {number} at @param {number[]} grads */
-function balls(told, at, grads) {
-  const now = told.turns[at].node?.node;
-  return told.values.flatMap((/** @type {any} */ v, /** @type {number} */ i) => {
-    const x = place(told, i),
+/** @param {any} found @param {number} at @param {number[]} grads */
+function balls(found, at, grads) {
+  const now = found.turns[at].node?.node;
+  return found.values.flatMap((/** @type {any} */ v, /** @type {number} */ i) => {
+    const x = place(found, i),
       state = i === now ? "ball now" : v.turn && v.turn <= at ? "ball gone" : "ball";
     return [
       svg("circle", { cx: x, cy: Y, r: 27, class: state }),
@@ -131,12 +131,12 @@ function balls(told, at, grads) {
   });
 }
 
-/** @param {any} told @param {number} at */
-function says(told, at) {
+/** @param {any} found @param {number} at */
+function says(found, at) {
   if (at === 0)
     return "backward() begins where it was called: the gradient of c with respect to itself is 1.";
-  const who = told.turns[at].node?.name;
-  const waits = told.values
+  const who = found.turns[at].node?.name;
+  const waits = found.values
     .filter((/** @type {any} */ v) => v.turn > at)
     .map((/** @type {any} */ v) => v.name);
   return (

@@ -412,7 +412,12 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
   return h(
     "div",
     { class: "row guessing", ...when },
-    h("div", { class: "guess-key" }, h("code", {}, "logits"), h("code", {}, "probs")),
+    h(
+      "div",
+      { class: "guess-key" },
+      h("p", {}, h("code", {}, "logits"), h("small", {}, `±${number(most, 1)}`)),
+      h("p", {}, h("code", {}, "probs"), h("small", {}, `0 to ${percent(top)}`)),
+    ),
     h("div", { class: "scores", role: "img", "aria-label": `Probabilities: ${said}` }, ...bars),
     verdict(trace, pos, target < vocabulary.length ? vocabulary[target] : "the end", later),
   );

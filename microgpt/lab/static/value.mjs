@@ -1,5 +1,5 @@
 // One Value of the graph: what it was computed from, what was computed from it, what flows between.
-import { h, number, put, svg } from "./draw.mjs";
+import { DOWN, h, number, put, roving, svg } from "./draw.mjs";
 
 /** @type {Record<string, string>} */
 const OPS = {
@@ -85,6 +85,7 @@ function parents(around, step, short, look) {
       h("span", {}, state(p, step)),
     ),
   );
+  roving(cards, DOWN);
   const nothing =
     SILENT[around.silent] ?? (around.turn === 1 ? "nothing: it is the loss" : "nothing");
   return h(
@@ -155,6 +156,7 @@ function children(around, short, look) {
       h("span", { "data-grad": c.grad }, number(c.grad, 4)),
     ),
   );
+  roving(rows, DOWN);
   const heads = COLUMNS.map((text) => h("span", {}, text));
   return h(
     "div",

@@ -1,4 +1,4 @@
-// The word that a screen reads: one field, and one rule for what may stand in it.
+// The word that a screen reads: one field, and one rule for what it may hold.
 import { h } from "./draw.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */

@@ -82,9 +82,9 @@ export function connect() {
   /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
   const waiting = new Map();
   let asked = 0;
-  answers.heard = ({ id, told }) => {
+  answers.heard = ({ id, reply }) => {
     const { resolve, reject } = /** @type {any} */ (waiting.get(id));
-    const { answer, error } = JSON.parse(told);
+    const { answer, error } = JSON.parse(reply);
     waiting.delete(id);
     if (error) reject(new Error(error));
     else resolve(answer);

@@ -37,7 +37,7 @@ addEventListener("message", async ({ data }) => {
   const lab = await python;
   try {
     if (data.id) {
-      postMessage({ id: data.id, told: lab.answer(data.name, data.question) });
+      postMessage({ id: data.id, reply: lab.answer(data.name, data.question) });
     } else if ("use" in data) {
       lab.use(data.use);
     } else if (data.run) {
@@ -46,9 +46,11 @@ addEventListener("message", async ({ data }) => {
     } else if (data.command) lab.command(data.command);
   } catch (error) {
     // Python's last line says what it is
-    const told = JSON.stringify({
+    const failure = JSON.stringify({
       error: /** @type {Error} */ (error).message.trim().split("\n").at(-1),
     });
-    postMessage(data.id ? { id: data.id, told } : { event: told, over: !data.command });
+    postMessage(
+      data.id ? { id: data.id, reply: failure } : { event: failure, over: !data.command },
+    );
   }
 });

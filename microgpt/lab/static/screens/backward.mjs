@@ -1,5 +1,5 @@
 // Backward: the loss asks every Value how much it is to blame, one Value at a time.
-import { h, letter, newest, number, put, region, remember } from "../draw.mjs";
+import { DOWN, h, letter, newest, number, put, region, remember, roving } from "../draw.mjs";
 import { order } from "../order.mjs";
 import { transport } from "../transport.mjs";
 import { diagram, gone, SILENT } from "../value.mjs";
@@ -33,13 +33,13 @@ function render({ model, el, params }) {
     go: turn,
     jump: (from, by) => nearest(whole.statements, from, by),
   });
-  const told = h("p", { class: "told", role: "status" });
+  const notes = h("p", { class: "notes", role: "status" });
   const made = h("pre", { class: "made-by" });
   /** Where there is one layer, its name says nothing. @param {string} who */
   const short = (who) => (config.n_layer === 1 ? who.replace("layer0.", "") : who);
   const drawing = diagram({ short, look });
   const list = inside(ask, short, look);
-  const outside = h("div", { class: "outside" }, told, made, drawing.element);
+  const outside = h("div", { class: "outside" }, notes, made, drawing.element);
   const read = newest(sum, list.element, outside),
     seen = newest(outside);
   el.append(
@@ -90,7 +90,7 @@ function render({ model, el, params }) {
   async function show(node) {
     const around = await seen(ask("around", { node, step }));
     if (!around) return;
-    put(told, ...says(around, step, short, (to) => walk.reach(to)));
+    put(notes, ...says(around, step, short, (to) => walk.reach(to)));
     put(made, madeBy(around, lines));
     drawing.show(around, step);
     remember(el, { text: name.text, step, ...(chosen >= 0 ? { node: chosen } : {}) });
@@ -133,7 +133,7 @@ function terms({ loss, positions }, vocabulary, look, enter) {
         term(p.surprise, target, 2, `The surprise at ${target}, in nats`, chosen),
       ];
     }),
-    h("span", {}, `) / ${positions.length}`),
+    h("span", {}, `) / ${positions.length} nats`),
   ];
 }
 
@@ -218,6 +218,10 @@ function statements({ operations, fn }, down) {
       into.length > 0 && h("span", { class: "inner" }, ...into),
     );
   });
+  roving(
+    rows.flatMap((/** @type {HTMLElement} */ row) => [...row.querySelectorAll("button")]),
+    DOWN,
+  );
   return [
     h(
       "p",
@@ -250,6 +254,7 @@ function values({ code, values, more }, short, look) {
       h("small", {}, v.silent ? "silent" : `grad ${number(v.grad, 4)}`),
     ),
   );
+  roving(cards, DOWN);
   return [
     h("pre", {}, h("code", {}, code)),
     h("div", { class: "values" }, ...cards),

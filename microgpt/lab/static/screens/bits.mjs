@@ -88,7 +88,7 @@ export function bits({ model, params, text, turned }) {
 
   function paint() {
     const here = points.find((p) => p.m === form.m && p.n === form.n);
-    put(headline, ...standing(form, here, about, fixed));
+    put(headline, ...summary(form, here, about, fixed));
     if (about) put(key, ...legend(about));
     losses.paint();
   }
@@ -135,7 +135,7 @@ function explanation(...dials) {
 /** What the dials have chosen, and what it comes to.
  * @param {Form} form @param {Point | undefined} here @param {About | null} about
  * @param {Fixed | null} fixed */
-function standing({ m, n }, here, about, fixed) {
+function summary({ m, n }, here, about, fixed) {
   return [
     h("span", {}, h("b", {}, `Q${m}.${n}`), ` ${m + n} bits`),
     here &&
@@ -181,7 +181,7 @@ function bestOf(points) {
     .map(([, splits]) => splits.reduce((a, b) => (b.choosing < a.choosing ? b : a)));
 }
 
-/** The loss on names held out against bits, and where the dials stand.
+/** The loss on names held out against bits, and what the dials have chosen.
  * @param {number} wide @param {number} tall @param {About} about @param {Point[]} points
  * @param {Form} form
  * @param {(m: number, n: number) => void} turn */

@@ -254,8 +254,8 @@ function screenOf(picture, pad) {
   return h("div", { ...how, ...heard, "aria-label": label }, picture);
 }
 
-/** The pad: which buttons are held. @param {(held: string[]) => void} told */
-function padOf(told) {
+/** The pad: which buttons are held. @param {(held: string[]) => void} changed */
+function padOf(changed) {
   /** @type {Set<string>} */
   const held = new Set();
   const element = h(
@@ -270,7 +270,7 @@ function padOf(told) {
     if (is) held.add(name);
     else held.delete(name);
     element.querySelector(`[data-button=${name}]`).classList.toggle("held", is);
-    told([...held]);
+    changed([...held]);
   }
   return {
     element,

@@ -191,7 +191,7 @@ function seedOf(dials, changed) {
   );
 }
 
-/** A bar for each token, on a scale that stands still whatever the dials do.
+/** A bar for each token, on one scale, whatever the dials do.
  * @param {string} vocabulary @param {(token: number) => void} add */
 function barsOf(vocabulary, add) {
   const end = vocabulary.length;
