@@ -64,12 +64,10 @@ def test_what_was_measured_is_what_the_job_does() -> None:
 
 
 @pytest.mark.parametrize("idea", OFFERED, ids=lambda idea: idea["title"])
-def test_no_idea_teaches_the_opposite(idea: dict[str, Any]) -> None:
-    """Each is judged on names held out, and all its seeds say the same."""
+def test_no_idea_is_offered_as_harmful_and_helps(idea: dict[str, Any]) -> None:
+    """Each is judged on names held out, with every seed."""
     differences = idea["measured"]["names"]["differences"]
-    worse = all(difference > NOISE for difference in differences)
-    same = all(abs(difference) < NOISE for difference in differences)
-    assert worse or same, idea["title"]
+    assert max(differences) > -NOISE, idea["title"]
 
 
 def test_mirror_words_need_attention_and_positions() -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from microgpt.lab import lessons
 from microgpt.lab.server import STATIC
 from microgpt.school import course
-from tests.lab.conftest import Lab, Open
+from tests.lab.conftest import Lab, Open, picture
 
 LESSONS = course.lessons()
 AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
@@ -26,7 +26,7 @@ LIVE = {  # what a screen shows once it has its numbers
 def live(page: Page, place: str) -> None:
     """Wait until the place that a text speaks of is shown beside it."""
     screen = place.partition("?")[0]
-    page.locator(f".beside .view.{screen} {LIVE[screen]}").first.wait_for(state="attached")
+    page.locator(f".live-screen .view.{screen} {LIVE[screen]}").first.wait_for(state="attached")
 
 
 def test_the_lab_opens_on_the_lessons(show: Open, lab: Lab) -> None:
@@ -99,17 +99,20 @@ def test_beside_each_text_is_the_place_that_it_speaks_of(show: Open) -> None:
         expect(page.get_by_role("heading", level=1, name=lesson.title, exact=True)).to_be_visible()
         live(page, lesson.place)
         if found := re.search(r"pos=(\d)&line=(.*)", lesson.place):
-            expect(page.locator(".beside .code .now")).to_contain_text(found[2])
-            here = page.locator(".beside .position[aria-current]")
+            expect(page.locator(".live-screen .code .now")).to_contain_text(found[2])
+            here = page.locator(".live-screen .position[aria-current]")
             expect(here).to_have_attribute("data-pos", found[1])
         if "node=" in lesson.place:
-            expect(page.locator(".beside .middle .grad")).to_contain_text(figures["nudged_grad"])
+            expect(page.locator(".live-screen .middle .grad")).to_contain_text(
+                figures["nudged_grad"]
+            )
         assert page.url.endswith(f"#lessons?lesson={lesson.number}")  # still the lesson's
 
 
 def test_the_keys_step_what_is_beside_the_text(show: Open) -> None:
-    page = show("lessons?lesson=7")
-    counter = page.locator(".beside .counter")
+    page = show("lessons?lesson=7", height=860)
+    picture(page, "lessons", page.locator(".head:not(.raw)"))
+    counter = page.locator(".live-screen .counter")
     expect(counter).to_contain_text("78 of")
     page.keyboard.press("ArrowRight")
     expect(counter).to_contain_text("79 of")
@@ -125,7 +128,7 @@ def test_the_tour_leads_from_a_letter_to_a_name(show: Open) -> None:
         expect(page.get_by_text(stop.answer)).to_have_count(0)
         live(page, stop.place)
         if piece := re.search(r"line=(.*)", stop.place):
-            expect(page.locator(".beside .code .now")).to_contain_text(piece[1])
+            expect(page.locator(".live-screen .code .now")).to_contain_text(piece[1])
         page.get_by_role("button", name="Show the answer").click()
         expect(page.get_by_text(stop.answer)).to_be_visible()
         name = "Now the lessons" if i == len(stops) - 1 else "Next: "
@@ -162,7 +165,7 @@ def test_every_page_of_the_school_can_be_seen_by_all(
         go(page, f"lessons?{place}")
         page.locator(".view.lessons h1").first.wait_for()
         if "=" in place and "page" not in place:
-            page.locator(".beside .code, .beside .middle").first.wait_for()
+            page.locator(".live-screen .code, .live-screen .middle").first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{place} is {wide} pixels wide"
         if AXE.exists():

@@ -8,7 +8,12 @@ import { placeOf, SCREENS } from "./screens.mjs";
 export function stage(model, el) {
   const wide = h("a", { class: "wide" }, "Open it alone");
   const box = h("div", { class: "box" });
-  const element = h("section", { class: "beside", "aria-label": "The model, live" }, wide, box);
+  const element = h(
+    "section",
+    { class: "live-screen", "aria-label": "The model, live" },
+    wide,
+    box,
+  );
   /** @type {(() => void) | void} */
   let leave;
   let shows = 0;
