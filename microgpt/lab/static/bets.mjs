@@ -59,12 +59,14 @@ function introduced(page) {
     h(
       "p",
       { class: "about" },
-      `Each was trained ${seeds} times for ${steps} steps, and scored on ${names} documents held out. `,
+      `Each was trained ${seeds} times for ${steps} steps, and scored on ${names} documents held `,
+      "out. ",
       "On names, pairs of letters already tell most. So there is a second list: ",
       h("b", {}, "mirror words"),
       ", such as abccba, whose second half can only be known by looking back. ",
       `Counting pairs loses ${number(mirror.pairs, 2)} nats there, gpt.py `,
-      `${number(mirror.ours.at(-1) ?? 0, 2)}, and less than ${number(mirror.least ?? 0, 2)} is not possible.`,
+      `${number(mirror.ours.at(-1) ?? 0, 2)}, and less than ${number(mirror.least ?? 0, 2)} is not `,
+      "possible.",
     ),
     h(
       "div",

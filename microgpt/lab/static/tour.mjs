@@ -3,7 +3,8 @@ import { h, put } from "./draw.mjs";
 import { stage } from "./stage.mjs";
 
 /** @typedef {import("./app.mjs").Context} Context */
-/** @typedef {{title: string, place: string, text: string, question: string, answer: string}} Stop */
+/** @typedef {{title: string, place: string, text: string, question: string,
+ *   answer: string}} Stop */
 
 /** @param {Context} context @param {Stop[]} stops @param {number} wanted  counted from 1 */
 export function tour({ model, el }, stops, wanted) {

@@ -98,8 +98,8 @@ function beginning(trace, stops, pos) {
   return stops.findIndex((s) => s >= trace.calls[call].begin);
 }
 
-/** The step to open with: as it is, or, once, the first at a position whose line of the source holds
- * a piece of code, where the address says so: pos=3&line=attention(q.
+/** The step to open with: as it is, or, once, the first at a position whose line of the source
+ * holds a piece of code, where the address says so: pos=3&line=attention(q.
  * @param {Trace} trace @param {number[]} stops @param {number} step
  * @param {Record<string, string>} params @param {string} source */
 function opening(trace, stops, step, params, source) {
