@@ -13,7 +13,7 @@ export MICROGPT_NAMES ?= $(abspath $(BESIDE))
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-names: $(BIN)/.ready  ## train a GPT on names, and print twenty that it invents (after Ctrl-C: goes on)
+names: $(BIN)/.ready  ## train on names, print twenty that it invents; after Ctrl-C, go on
 	$(BIN)/microgpt train --out names.safetensors
 
 rom: $(BIN)/.ready-to-build  ## make both Super Nintendo cartridges: classic.sfc, turbo.sfc

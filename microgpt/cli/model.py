@@ -13,8 +13,8 @@ from microgpt import checkpoint, dataset, files, sampling
 from microgpt.cli import options
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import lines, note, say, visible
-from microgpt.feed import Pretraining
 from microgpt.model import Model, Score, Total
+from microgpt.tuning import lineage
 
 
 @group.command()
@@ -60,7 +60,7 @@ def _known(model: Model, data: str | None) -> set[str]:
     if data:
         return model.truncate(dataset.load(data).documents)
     try:
-        return model.truncate(Pretraining.of(model.checkpoint).dataset.documents)
+        return model.truncate(lineage.texts(lineage.learned(model.checkpoint)))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"name the data for --new with --data: {error}") from None
 

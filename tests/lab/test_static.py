@@ -22,10 +22,11 @@ from microgpt.cli import main
 from microgpt.feed import Pretraining
 from microgpt.lab.answers import Answers
 from microgpt.lab.export import HOST, PARTS, PYODIDE
-from microgpt.lab.jobs.edit import Learner
+from microgpt.lab.jobs.edit import documents
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
+from microgpt.school.learner import Learner
 from microgpt.training import Run, Settings
 from tests.lab.conftest import close, numbers
 
@@ -471,7 +472,7 @@ def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     heard = events(page)
     losses = [event["pair"][0] for event in heard if "pair" in event]
-    learner = Learner(gpt)
+    learner = Learner(gpt, documents("names"))
     outside = [learner.step() for _ in losses]
     assert [f"{loss:.4f}" for loss in losses] == [f"{loss:.4f}" for loss in outside]
     assert alike(losses, outside)
