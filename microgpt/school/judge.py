@@ -3,7 +3,7 @@
 python -m microgpt.school.judge LESSON < FILE
 
 prints the verdict as JSON; what the file itself prints goes to standard error. The file runs in
-this process: who does not trust it, or would wait for an endless loop, asks the sandbox.
+this process; the sandbox gives it one of its own, with limits.
 """
 
 import io
@@ -91,23 +91,22 @@ def _judge(program: Program, lesson: int, begun: Begun) -> Verdict:
     mistake, earlier = recognise(answers, lesson), None
     if mistake is None:
         earlier = _first_failed(program, lesson, begun)
-    if mistake is None and earlier is None:  # there may be two: look at one function alone
-        names = {asked(probe) for probe in asked_of if probe.what == failures[0].what}
-        mistake = recognise({name: answers[name] for name in names & answers.keys()}, lesson)
+    if mistake is None and earlier is None:  # look at one function alone: another may be a stub
+        names = [asked(probe) for probe in asked_of if probe.what == failures[0].what]
+        mistake = recognise({name: answers[name] for name in names}, lesson)
     return Verdict(lesson, total - len(failures), total, failures[0], mistake, earlier)
 
 
 def _ask(
     program: Program, asked_of: Iterable[Probe], begun: Begun
 ) -> tuple[dict[str, Answer], list[Failure]]:
-    """Return the answers to some probes, those of stubs left out, and what is wrong with them."""
+    """Return the answers to some probes, and what is wrong with them."""
     right = fingerprints()["right"]
     answers, failures = {}, []
     for probe in asked_of:
         begun(probe)
         given, error = answer(probe, program)
-        if not isinstance(error, NotImplementedError):  # a stub tells nothing of a mistake
-            answers[asked(probe)] = given
+        answers[asked(probe)] = given
         if probe.decides and not same(right[asked(probe)], given):
             failures.append(_failure(probe, right[asked(probe)], given, error))
     return answers, failures

@@ -351,6 +351,16 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         assert [each["violations"] for each in found] == [[], []]
 
 
+def test_scale_needs_no_python(browser: Browser, address: str) -> None:
+    def withhold(page: Page) -> None:
+        page.route("**/pyodide/*", lambda route: None)  # never answered
+
+    with opened(browser, address, withhold) as page:
+        go(page, "scale?model=deepseek-v3")
+        expect(page.locator(".scale-title")).to_contain_text("671,026,404,352")
+        expect(page.locator(".overview tr")).to_have_count(8)
+
+
 def test_where_python_cannot_be_loaded_the_page_says_so(browser: Browser, address: str) -> None:
     def lose(page: Page) -> None:
         page.route("**/pyodide.asm.wasm", lambda route: route.abort())

@@ -285,6 +285,8 @@ def test_what_a_learner_has_not_written_comes_from_the_heart() -> None:
     source = reference()
     own = source[source.index("def attention") : source.index("def gpt")]
     assert judge(own, 7).failure is None
+    value = source[source.index("class Value") : source.index("    def __repr__")]
+    assert judge(value + own, 7).failure is None  # lesson 5 begun, lesson 4 not
     with_stub = own + "\ndef softmax(logits):\n    'Later.'\n    raise NotImplementedError\n"
     assert judge(with_stub, 7).failure is None
 

@@ -14,6 +14,7 @@ export const SCREENS = [
   { id: "engines", title: "Engines", waits: true, load: () => import("./screens/engines.mjs") },
   { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
+  { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
 ];
 
 /** Take an address apart: forward?text=emma. @param {string} address */
