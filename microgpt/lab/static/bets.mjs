@@ -65,8 +65,8 @@ function introduced(page) {
       h("b", {}, "mirror words"),
       ", such as abccba, whose second half can only be known by looking back. ",
       `Counting pairs loses ${number(mirror.pairs, 2)} nats there, gpt.py `,
-      `${number(mirror.ours.at(-1) ?? 0, 2)}, and less than ${number(mirror.least ?? 0, 2)} is not `,
-      "possible.",
+      `${number(mirror.ours.at(-1) ?? 0, 2)}, and less than ${number(mirror.least ?? 0, 2)} is `,
+      "not possible.",
     ),
     h(
       "div",
