@@ -95,8 +95,8 @@ function contents({ lessons, tour: stops }) {
     h(
       "p",
       { class: "key" },
-      "What you predict, and what is done, is kept in this browser alone. The numbers in the texts ",
-      "are those of the model that comes with microgpt.",
+      "What you predict, and what is done, is kept in this browser alone. The numbers in the ",
+      "texts are those of the model that comes with microgpt.",
     ),
   ];
 }
