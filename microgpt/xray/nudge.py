@@ -33,7 +33,7 @@ def nudge(trace: Recording, node: int, digits: int) -> dict[str, float]:
     value: Any = module["Value"]
     births = count()
 
-    class Nudged(value):
+    class Nudged(value):  # type: ignore[misc]
         __slots__ = ()
 
         def __init__(self, data: float, *how: Any) -> None:
