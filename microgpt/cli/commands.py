@@ -17,6 +17,11 @@ COMMANDS = {
     "Train": {
         "train": ("train", "Train a model, and print twenty of its names."),
     },
+    "Tune a model": {
+        "tune": ("tune", "Tune a trained model: on examples, by a reward, or to your taste."),
+        "prefer": ("tune", "Choose between two names, again and again, with the arrows."),
+        "eval": ("tune", "Measure what a model forgot, gained and lost."),
+    },
     "Use a model": {
         "sample": ("model", "Invent new names, a line each."),
         "chat": ("model", "Complete what you type, line after line; Ctrl-D ends it."),
@@ -26,6 +31,9 @@ COMMANDS = {
     "Look inside": {
         "xray": ("windows", "Watch gpt.py learn from one document, line by line."),
         "lab": ("windows", "Open the lab: a page that shows the model at work."),
+    },
+    "Learn": {
+        "school": ("school", "Write gpt.py again in twelve lessons, each one checked."),
     },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),

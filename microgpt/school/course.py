@@ -12,6 +12,7 @@ from typing import Any
 FOLDER = Path(__file__).parent / "lessons"
 TOUR, GLOSSARY = (Path(__file__).parent / name for name in ("tour.toml", "glossary.md"))
 WORD = re.compile(r"^\*\*(.+)\*\*: (.+)$", re.M)
+VIEW, PREDICT = re.compile(r"```view\n(.*)\n(.*)\n```"), re.compile(r"```predict\n```")
 FIGURES = Path(__file__).parent / "figures.json"  # made by figures.py
 FILE = re.compile(r"\+\+\+\n(?P<front>.*?)\n\+\+\+\n(?P<text>.*)", re.DOTALL)
 
@@ -32,6 +33,12 @@ class Lesson:
     place: str  # the address of a screen of the lab
     text: str  # Markdown
     given: tuple[str, ...] = ()  # names that come ready-made with the lesson
+
+    def page(self) -> str:
+        """Return the text as it is read in an editor: a view becomes the address of a screen."""
+        text = VIEW.sub(r"    microgpt lab, then #\1: \2", self.text)
+        text = PREDICT.sub(f"**Predict first:** {self.question}", text)
+        return f"# {self.number}. {self.title}\n\n{self.minutes} minutes\n\n{text}\n"
 
 
 @dataclass(frozen=True)
