@@ -23,7 +23,18 @@ from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, sta
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
-SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit", "scale", "tune"]
+SCREENS = [
+    "lessons",
+    "play",
+    "forward",
+    "backward",
+    "training",
+    "engines",
+    "console",
+    "edit",
+    "scale",
+    "tune",
+]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -50,7 +61,7 @@ def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.clock.install()
-        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
         page.locator(".bar.first").wait_for()
         stop(lab)
         page.get_by_role("button", name="Another").click()
@@ -68,7 +79,7 @@ def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
 def test_every_screen_is_a_key_away(show: Open) -> None:
     page = show()
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
         page.locator(f".view.{screen}").wait_for()
         assert page.locator("nav [aria-current=page]").inner_text().lower() == screen
     page = show("forward")
@@ -484,7 +495,7 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
     expect(page.locator(".bar.first")).to_have_count(1)
-    page.keyboard.press("Alt+Digit2")  # the word goes along
+    page.keyboard.press("Alt+Digit3")  # the word goes along
     page.locator(".position").nth(1).click()
     inside = own.engine.inspect(own.tokenizer.encode("ma")[:-1])
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
@@ -501,7 +512,7 @@ def test_a_model_of_a_lab_that_was_closed_gives_way_to_the_labs_own(
 ) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
         page.evaluate("sessionStorage.setItem('trained', 'gone-3')")
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
@@ -546,7 +557,7 @@ def test_an_engine_is_shown_as_soon_as_it_has_answered(show: Open) -> None:
             route.continue_()  # the others are never answered
 
     page.route("**/api/ask/engine", only_scalar)
-    page.keyboard.press("Alt+Digit5")
+    page.keyboard.press("Alt+Digit6")
     expect(page.locator(".its-loss")).to_have_count(1)
     busy = page.locator(".engine[aria-busy=true]")
     expect(busy).to_have_count(len(engines.present()) - 1)
@@ -817,6 +828,7 @@ def test_of_two_addresses_the_last_is_shown(show: Open) -> None:
 def settle(page: Page, screen: str) -> None:
     """Wait until a screen shows its first numbers."""
     first = {
+        "lessons": ".lessons-list",
         "play": ".name",
         "forward": ".verdict",
         "backward": ".ball",
@@ -835,7 +847,7 @@ def settle(page: Page, screen: str) -> None:
 def test_nothing_overflows(show: Open, width: int, height: int) -> None:
     page = show(width=width, height=height)
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -864,7 +876,7 @@ SMALLEST_TEXT = """() => {
 def test_no_text_is_smaller_than_11_pixels(show: Open, width: int, height: int) -> None:
     page = show(width=width, height=height)
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         if screen in FIELDS:  # all that they can draw
@@ -904,7 +916,7 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
     page = show(color_scheme=scheme)
     page.evaluate(axe.read_text("utf-8"))
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{i + 1}")
+        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         found = page.evaluate("axe.run()")["violations"]
