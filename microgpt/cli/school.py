@@ -431,7 +431,10 @@ def exchange(
     seeds_ = tuple(range(42, 42 + seeds))
     plan = swap.Plan(source, text.file, documents.documents, seeds_, steps)
     if not _train(plan, results, out):
-        note(f"stopped; finished runs are in {out}: the same command goes on")
+        kept = (
+            f"finished runs are in {out}, the same command goes on" if results else "none finished"
+        )
+        note(f"stopped; {kept}")
         return 130
     _compared(plan, swap.compare(plan, results), documents.name)
     return 0

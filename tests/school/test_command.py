@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,27 @@ def test_swap_tells_the_difference_and_goes_on(cli: Command, tmp_path: Path) -> 
     again = cli(*words)
     assert again.stdout == shown.stdout
     assert "left" not in again.stderr, "nothing is run twice"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups like these")
+def test_ctrl_c_stops_a_swap_at_once(tmp_path: Path) -> None:
+    """Pressed, it reaches every process; one line says what is kept."""
+    (tmp_path / "mine.py").write_text("def adam(*given): pass\n")
+    words = ["school", "swap", "mine.py", "--data", "world", "--seeds", "2", "--steps", "100"]
+    with subprocess.Popen(
+        [*MICROGPT, *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as swap:
+        assert swap.stderr
+        heard = next(line for line in swap.stderr if "left" in line)
+        os.killpg(swap.pid, signal.SIGINT)
+        rest = [line for line in swap.stderr if "left" not in line]
+    assert heard
+    assert (swap.returncode, rest) == (130, ["stopped; none finished\n"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminal")
