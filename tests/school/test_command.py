@@ -197,6 +197,20 @@ def test_the_overview_shows_how_far_one_is(cli: Command, folder: Folder) -> None
     assert (" passed " in first, " begun " in second, " 25 min " in third) == (True, True, True)
 
 
+def test_the_kit_comes_with_the_lab_where_pyodide_is(cli: Command, tmp_path: Path) -> None:
+    """The real one, for a USB stick."""
+    pyodide = Path(__file__).parents[1] / "node_modules" / "pyodide"
+    if not pyodide.is_dir():
+        pytest.skip("npm has not installed Pyodide")
+    done = cli("school", "kit", "-o", "kit", "--pyodide", str(pyodide))
+    assert done.stdout == f"{Path('kit', 'index.html')}\n"
+    assert (tmp_path / "kit" / "site" / "index.html").exists()
+    assert "is there, and not an empty folder" in complaint(
+        cli("school", "kit", "-o", "kit", check=False)
+    )
+    assert "without the lab" in cli("school", "kit", "-o", "plain").stderr
+
+
 def test_in_the_folder_itself(cli: Command, tmp_path: Path) -> None:
     """Where mygpt.py is here, here is the folder."""
     (tmp_path / "mygpt.py").write_text(solve("", 1), "utf-8")
