@@ -13,7 +13,7 @@ export MICROGPT_NAMES ?= $(abspath $(BESIDE))
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-names: $(BIN)/.ready  ## train a GPT on names, and print twenty that it invents (after Ctrl-C: goes on)
+names: $(BIN)/.ready  ## train on names, print twenty that it invents; after Ctrl-C, go on
 	$(BIN)/microgpt train --out names.safetensors
 
 rom: $(BIN)/.ready-to-build  ## make both Super Nintendo cartridges: classic.sfc, turbo.sfc
@@ -40,6 +40,7 @@ docs: $(BIN)/.ready-to-test rom  ## make again what the docs show of the program
 	$(BIN)/microgpt xray emma -o docs/xray-emma.json --with source > /dev/null
 	$(BIN)/python -m microgpt.school.figures > microgpt/school/figures.json
 	$(BIN)/python -m microgpt.lab.recorded > microgpt/lab/static/recorded.json
+	$(BIN)/microgpt compare --json > microgpt/lab/static/scale.json
 	$(BIN)/python scripts/console_recording.py microgpt/lab/static
 	$(BIN)/python scripts/cartridge_pictures.py classic.sfc turbo.sfc docs
 	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab

@@ -1,9 +1,11 @@
 /* What a training step's phases take, and how far each is from the least that this machine allows.
- * Built and run by bench/native.py: phases BATCH ROUNDS, in a folder with init.bin (parameters, float64)
- * and docs.bin (18 bytes a document: n, then n + 1 tokens). Prints JSON, microseconds a step.
+ * Built and run by bench/native.py: phases BATCH ROUNDS, in a folder with init.bin (parameters,
+ * float64) and docs.bin (18 bytes a document: n, then n + 1 tokens). Prints JSON, microseconds a
+ * step.
  *
- * It includes the kernel, to call its parts one by one: forward (with the loss) is `measure`, forward
- * and backward `gradient`, all of it `train`. The floors are loops that do only what cannot be left out.
+ * It includes the kernel, to call its parts one by one: forward (with the loss) is `measure`,
+ * forward and backward `gradient`, all of it `train`. The floors are loops that do only what cannot
+ * be left out.
  */
 #define KERNEL phases
 #include "../microgpt/native/kernel.c"
@@ -25,8 +27,8 @@ static void *block(double bytes) {
   return memset(at, 0, (size_t)bytes);
 }
 
-/* ---- Floors ------------------------------------------------------------------------------------ */
-enum { CHAINS = VECTOR_BYTES == 64 ? 16 : 10 }; /* sums enough that no multiplication waits for another */
+/* ---- Floors ---------------------------------------------------------------------------------- */
+enum { CHAINS = VECTOR_BYTES == 64 ? 16 : 10 }; /* enough that no product waits for another */
 
 /* Microseconds a million multiply-adds take (of single numbers). */
 static double multiply_adds(void) {
@@ -43,7 +45,7 @@ static double multiply_adds(void) {
   return took / (4000.0 * CHAINS * LANES) * 1e6;
 }
 
-/* Adam's traffic alone: parameters and moments read and written, and the transposed copies written. */
+/* Adam's traffic alone: parameters and moments read and written, transposed copies written. */
 static double move(const Sizes s, real *model) {
   const double start = now();
   for (int step = 0; step < STEPS; step++)
@@ -68,7 +70,8 @@ static double compute(const Sizes s, real *model, const Adam *a) {
 }
 
 int main(int count, char **arguments) {
-  const int batch = count > 1 ? atoi(arguments[1]) : 1, rounds = count > 2 ? atoi(arguments[2]) : 100;
+  const int batch = count > 1 ? atoi(arguments[1]) : 1,
+            rounds = count > 2 ? atoi(arguments[2]) : 100;
   const Config c = PUBLISHED;
   const Sizes s = sizes(c);
   static double init[PARAMS_];
@@ -93,7 +96,8 @@ int main(int count, char **arguments) {
   put(&c, model, PARAMS, 1, init);
   const uint64_t mode = flush_denormals();
 
-  double forward = 1e9, backward = 1e9, whole = 1e9, mul = 1e9, moved = 1e9, computed = 1e9, loss = 0;
+  double forward = 1e9, backward = 1e9, whole = 1e9, mul = 1e9, moved = 1e9, computed = 1e9,
+         loss = 0;
   for (int round = 0; round < rounds; round++) {
     double start = now(), took;
 #define BEST(best, work_)                                     \
@@ -113,10 +117,11 @@ int main(int count, char **arguments) {
   /* Multiply-adds of the matrix products, a token: the padded vocabulary is not counted. */
   const double products = 12.0 * 16 * 16 + 27 * 16, steps = STEPS;
   printf("{\"batch\": %d, \"tokens\": %.2f, \"forward\": %.4f, \"backward\": %.4f, \"adam\": %.4f, "
-         "\"step\": %.4f, \"floor\": {\"forward\": %.4f, \"backward\": %.4f, \"adam_moving\": %.4f, "
+         "\"step\": %.4f, \"floor\": {\"forward\": %.4f, \"backward\": %.4f, "
+         "\"adam_moving\": %.4f, "
          "\"adam_computing\": %.4f, \"gflops\": %.1f}, \"loss\": %g}\n",
          batch, positions / steps, forward, backward - forward, whole - backward, whole,
-         products * positions / steps * mul / 1e6, 2 * products * positions / steps * mul / 1e6, moved,
-         computed, 2e6 / mul / 1e3, loss / steps / rounds);
+         products * positions / steps * mul / 1e6, 2 * products * positions / steps * mul / 1e6,
+         moved, computed, 2e6 / mul / 1e3, loss / steps / rounds);
   return 0;
 }

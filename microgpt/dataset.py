@@ -181,6 +181,11 @@ def split(documents: Sequence[str], fraction: float) -> Split:
     return parts
 
 
+def parts(data: Dataset, fraction: float) -> Split:
+    """Return what is learned from a list and what is held out; nothing where the fraction is 0."""
+    return split(data.documents, fraction) if fraction else Split([*data.documents], [], [])
+
+
 def _fetch(cached: Path) -> None:
     with urlopen(PUBLISHED, timeout=TIMEOUT) as answer:
         data = answer.read()

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import number, whole
-from microgpt.dataset import UNNAMED, Dataset, Split, load, split
+from microgpt.dataset import UNNAMED, Dataset, load, parts
 from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine
 from microgpt.tokenizer import Tokenizer
@@ -87,13 +87,11 @@ class Pretraining(Feed):
             raise ValueError(f"val is {val}; it must be at least 0 and less than 0.5")
         self.tokenizer = Tokenizer(vocabulary) if vocabulary else Tokenizer.of(dataset.documents)
         self.rng = random.Random(self.seed)
-        parts = Split([*dataset.documents], [], [])
-        if self.fraction:
-            parts = split(dataset.documents, self.fraction)
-        self.rng.shuffle(parts.train)
+        found = parts(dataset, self.fraction)
+        self.rng.shuffle(found.train)
         self.documents, self.val, self.test = (
             [self.encode(document) for document in part]
-            for part in (parts.train, parts.val, parts.test)
+            for part in (found.train, found.val, found.test)
         )
 
     @classmethod

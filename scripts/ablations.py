@@ -21,7 +21,8 @@ from typing import Any
 
 from microgpt import dataset, gpt
 from microgpt.bigram import Bigram
-from microgpt.lab.jobs.edit import LOOKS, MIRRORED, SHARE, STEPS, Learner, documents
+from microgpt.lab.jobs.edit import LOOKS, MIRRORED, documents
+from microgpt.school.learner import SHARE, STEPS, Learner
 from microgpt.tokenizer import Tokenizer
 from microgpt.xray.recorder import load
 
@@ -78,7 +79,7 @@ def edited(idea: dict[str, Any]) -> str:
 
 def learn(source: str, seed: int, task: str) -> list[float]:
     """Return the losses held out (nats/token), at each look, of a gpt.py that learns a task."""
-    learner, losses = Learner(load(source).module, seed, task), []
+    learner, losses = Learner(load(source).module, documents(task), seed), []
     for step in range(1, STEPS + 1):
         learner.step()
         if step in LOOKS:

@@ -31,7 +31,8 @@ int main(void) {
   const int n = c.n_embd, size = n * (2 * c.vocab_size + c.block_size + 12 * c.n_layer * n);
   double *flat = malloc(sizeof *flat * (size_t)size);
   for (int i = 0; i < size; i++) flat[i] = number();
-  void *model = block(k->model_bytes(&c)), *work = block(k->workspace_bytes(&c)), *cache = block(k->cache_bytes(&c));
+  void *model = block(k->model_bytes(&c)), *work = block(k->workspace_bytes(&c)),
+       *cache = block(k->cache_bytes(&c));
   k->put(&c, model, PARAMS, 1, flat);
 
   const uint64_t mode = k->enter();

@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "microgpt"
-TEXTS = re.compile(r"|[.](py|md|toml|mjs|html|ipynb|sh|json|txt|c|h|asm|inc)")  # suffixes
+TEXTS = re.compile(
+    r"|[.](py|md|toml|js|mjs|css|html|ipynb|sh|json|txt|c|h|asm|inc|cfg)"
+)  # suffixes
 
 # Each room's layer, the lowest first. A room imports from its own layer or a lower one, never up.
 # A room whose files lie in two layers is named file by file.
@@ -26,7 +28,7 @@ LAYERS = [
     "engines",
     "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
-    "llm.safetensors_files",
+    "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language",
     "school",
     "lab",
     "cli __main__",
@@ -109,6 +111,14 @@ def test_the_commands_shown_in_the_docs_are_the_commands() -> None:
     )
     shown = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert shown == made.stdout, "run `make docs`"
+
+
+def test_lines_fit_100_columns() -> None:
+    """Ruff holds Python to it, nothing else these."""
+    for name, text in texts():
+        if Path(name).suffix in {".c", ".h", ".asm", ".inc", ".cfg", ".js", ".mjs", ".css", ".sh"}:
+            for number, line in enumerate(text.split("\n"), 1):
+                assert len(line) <= 100, f"{name}:{number}"
 
 
 INSTALL = re.compile(r"""pip3? install [^\n`]*(?<![\w./-])microgpt(?![\w/-])|microgpt\[""")

@@ -17,6 +17,11 @@ COMMANDS = {
     "Train": {
         "train": ("train", "Train a model, and print twenty of its names."),
     },
+    "Tune a model": {
+        "tune": ("tune", "Tune a trained model: on examples, by a reward, or to your taste."),
+        "prefer": ("tune", "Choose between two names, again and again, with the arrows."),
+        "eval": ("tune", "Measure what a model forgot, gained and lost."),
+    },
     "Use a model": {
         "sample": ("model", "Invent new names, a line each."),
         "chat": ("model", "Complete what you type, line after line; Ctrl-D ends it."),

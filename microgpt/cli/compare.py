@@ -47,7 +47,7 @@ def compare(models: tuple[str, ...], speed: float, as_json: bool) -> None:
     others = [name for name in dict.fromkeys(chosen) if name != "microgpt"]
     entries = [comparison.entry(name, _find(name), speed) for name in ("microgpt", *others)]
     if as_json:
-        return say(json.dumps({"models": entries}, ensure_ascii=False))
+        return say(json.dumps({"models": entries, "bricks": comparison.code()}, ensure_ascii=False))
     for line in _lines(entries):
         say(line)
     if not models:

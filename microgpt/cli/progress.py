@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -167,8 +167,9 @@ def _logged(path: str, step: int) -> int:
 def _log_lines(run: Run[Any], progress: Progress) -> Iterator[dict[str, float]]:
     for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
         line = {"step": step + 1, "loss": loss, "lr": run.settings.learning_rate(step)}
-        if step + 1 == progress.step and progress.val_loss is not None:
-            line["val_loss"] = progress.val_loss
+        if step + 1 == progress.step:
+            line |= progress.measures
+            line |= {} if progress.val_loss is None else {"val_loss": progress.val_loss}
         yield line
 
 
@@ -197,27 +198,31 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
     live = Live(text, console=console, expand=True, disable=not shown)
     task = live.add_task("", total=total, line="")
     mean: float | None = None
-    val: float | None = None
+    numbers: dict[str, float | None] = dict.fromkeys(["loss", "val"] if run.val else ["loss"])
     printed = run.step * 10 // total
 
     def draw(step: int, speed: float) -> None:
-        line = fit(line_parts(step, total, mean, bool(run.val), val, speed), console.width)
+        line = fit(line_parts(step, total, numbers, speed), console.width)
         live.columns = (text, bar) if console.width - len(line) > 10 else (text,)
         live.update(task, completed=step, line=line)
 
     def show(progress: Progress, speed: float) -> None:
-        nonlocal mean, val, printed
+        nonlocal mean, numbers, printed
         for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
             keep = min(step / (step + 1), 0.98)  # a mean at first, then one of the last fifty
             mean = loss if mean is None else keep * mean + (1 - keep) * loss
-        val = val if progress.val_loss is None else progress.val_loss
+        # a feed that weighs its documents says what to watch; its loss is no curve
+        numbers = {**progress.measures} if progress.measures else {**numbers, "loss": mean}
+        if progress.val_loss is not None:
+            numbers["val"] = progress.val_loss
         if shown:
             draw(progress.step, speed)
         elif not quiet and progress.step * 10 // total > printed:
             printed = progress.step * 10 // total
-            held_out = "" if val is None else f" val {val:.4f}"
+            known = {name: value for name, value in numbers.items() if value is not None}
+            line = " ".join(f"{name} {short(value)}" for name, value in known.items())
             note(
-                f"step {progress.step}/{total} | loss {mean:.4f}{held_out} | "
+                f"step {progress.step}/{total} | {line} | "
                 f"{speed:,.0f} steps/s | {(total - progress.step) / speed:.0f} s left"
             )
 
@@ -227,19 +232,26 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
 
 
 def line_parts(
-    step: int, total: int, loss: float | None, held_out: bool, val: float | None, speed: float
+    step: int, total: int, numbers: Mapping[str, float | None], speed: float
 ) -> list[str]:
     """Return the parts of the progress line, the most important first, each of a fixed width."""
-    losses = [f"{value:.4f}" if value is not None else "-" for value in (loss, val)]
     left = round((total - step) / speed) if speed else 0
     minutes = f"{left // 60}:{left % 60:02}" if speed else "-"
+    watched = [f"{name} {short(value):>6}" for name, value in numbers.items()]
     return [
         f"step {step:>{len(str(total))}}/{total}",
-        f"loss {losses[0]:>6}",
-        *([f"val {losses[1]:>6}"] if held_out else []),
+        *watched[:2],
         f"{minutes:>5} left",
+        *watched[2:],
         f"{speed:>7,.0f} steps/s",
     ]
+
+
+def short(value: float | None) -> str:
+    """Return a number in six characters, where it is one that runs show."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if 0 <= value < 10 else f"{value:.3f}"
 
 
 def fit(parts: Sequence[str], width: int) -> str:

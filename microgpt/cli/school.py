@@ -23,6 +23,7 @@ from microgpt.school import sandbox, swap
 from microgpt.school.course import Lesson, lesson, lessons
 from microgpt.school.folder import Folder, fingerprint, started
 from microgpt.school.judge import Verdict
+from microgpt.school.learner import pair_names
 from microgpt.school.program import FILE, Program
 from microgpt.school.source import Text, home
 
@@ -58,7 +59,19 @@ def school(context: click.Context, folder: Path | None) -> None:
     """
     context.obj = Folder(folder or ("." if Path(FILE).exists() else "school"))
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        _overview(context.obj)
+
+
+def _overview(folder: Folder) -> None:
+    """Print the lessons, how far each one is, and what comes next."""
+    text = Text(folder.source if folder.file.exists() else "")
+    begun = started(text)
+    for each in lessons():
+        passed = each in begun and folder.passed(each, text)
+        state = "passed" if passed else "begun" if each in begun else f"{each.minutes} min"
+        say(f"{each.number:2} {each.name:10} {state:8} {each.title}")
+    say("All commands: microgpt school --help")
+    _next(begun)
 
 
 @school.command()
@@ -67,12 +80,14 @@ def school(context: click.Context, folder: Path | None) -> None:
 def start(folder: Folder, number: int) -> None:
     """Begin lesson N: its stubs are added to mygpt.py."""
     chosen = lesson(number)
+    first = not folder.file.exists()
     added = folder.start(chosen)
     path = folder.path / f"{chosen.number:02}-{chosen.name}.md"
     files.write(path, chosen.page())
     text = Text(folder.source)
     say(f"Lesson {chosen.number}: {chosen.title} ({chosen.minutes} minutes)")
-    say(f"  Python {platform.python_version()} will do; {folder.file} can be written.")
+    if first:
+        say(f"  Python {platform.python_version()} will do; {folder.file} can be written.")
     _predict(folder, chosen)
     say("")
     for name in chosen.writes:
@@ -80,7 +95,7 @@ def start(folder: Folder, number: int) -> None:
         state = "" if added else ", which is there already"
         say(f"  write {name}: {folder.file}, line {where}{state}")
     say(f"  read: {path}")
-    say(f"  look: microgpt lab, and add #{chosen.place} to its address")
+    say("  look: microgpt lab, Lessons")
     say("  then: microgpt school check    stuck: microgpt school hint")
 
 
@@ -141,6 +156,8 @@ def _check(folder: Folder, source: str, lesson: Lesson) -> bool:
         folder.keep(f"{lesson.number:02}")
         folder.remember("passed", lesson, fingerprint(lesson, text))
         _paragraph(lesson.insight)
+        _paragraph(lesson.question)
+        _paragraph(f"Answer: {lesson.answer}")
         _next(started(text))
         say(f"  compare with gpt.py: microgpt school diff {lesson.number}")
     else:
@@ -181,10 +198,8 @@ def _failed(verdict: Verdict, lesson: Lesson) -> None:
 
 
 def _next(begun: list[Lesson]) -> None:
-    if left := [each for each in lessons() if each not in begun]:
-        say(f"  next: microgpt school start {left[0].number}")
-    else:
-        say("  next: microgpt school run")
+    left = [each for each in lessons() if each not in begun]
+    say(f"  next: microgpt school {f'start {left[0].number}' if left else 'run'}")
 
 
 def _printed(answer: sandbox.Answer) -> None:
@@ -335,6 +350,11 @@ def run(folder: Folder, steps: int) -> int:
 
 
 def _main(program: Program, steps: int) -> int:
+    """Train, and print names; of somebody who has only counted pairs yet, the names of pairs."""
+    if "bigram" in program.own and "Value" not in program.own:
+        for name in pair_names(program, dataset.default().documents, 20):
+            say(name)
+        return 0
     try:
         path = dataset.published()
     except OSError:
@@ -442,3 +462,33 @@ def _compared(plan: swap.Plan, found: swap.Comparison, data: str) -> None:
     say(f"A step takes {found.slower:.2f} times as long as gpt.py's.")
     for name, made in zip(("gpt.py", plan.file), found.names, strict=True):
         say(f"{name} says: {', '.join(made)}")
+
+
+@school.command(name="kit")
+@click.option(
+    "-o", "--out", metavar="DIR", type=PATH, required=True, help="A new folder for the pages."
+)
+@click.option(
+    "--pyodide",
+    metavar="DIR",
+    type=options.File(),
+    default="node_modules/pyodide",
+    help="Where npm put Pyodide, which the lab on the stick runs on.",
+)
+def make_kit(out: Path, pyodide: str) -> None:
+    """Write what a teacher needs: pages to print, and the lab.
+
+    The pages are HTML and ask nothing of a network: plans, a worksheet, code to read and to sort,
+    talk, the lessons, the model on one page, and a key. Where Pyodide is found (npm install
+    pyodide@314.0.7), the lab is written beside them, for a USB stick.
+    """
+    from microgpt.lab.export import export  # a web server is no burden for the other commands
+    from microgpt.school import kit
+
+    site = Path(pyodide).is_dir()
+    kit.write(out, site)
+    if site:
+        export(None, str(out / "site"), pyodide)
+    else:
+        note(f"without the lab: {pyodide} is not there; `npm install pyodide@314.0.7` makes it")
+    say(f"{out / 'index.html'}")

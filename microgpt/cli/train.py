@@ -20,6 +20,7 @@ from microgpt.config import Adam
 from microgpt.engines.base import ManyProcessEngine, PeerLost, process
 from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
+from microgpt.tuning import lineage
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
@@ -206,6 +207,8 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
         raise click.UsageError(
             f"{path} is a finished model, nothing to resume; --from {path} trains it further"
         )
+    if lineage.kind(loaded) in lineage.TUNED:
+        raise click.UsageError(f"{path} was tuned: microgpt tune --resume {path} goes on with it")
     try:
         feed = Pretraining.of(loaded, dataset.load(given["data"])) if given["data"] else None
         run = Run.resume(loaded, feed, given["steps"] if _is_given(context, "steps") else None)

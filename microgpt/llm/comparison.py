@@ -1,11 +1,12 @@
 """A model beside MicroGPT, component by component: the same, changed, or only bigger."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.llm import ledger, quantities
+from microgpt.llm import bricks, ledger, quantities
 from microgpt.llm.architecture import Architecture
 from microgpt.llm.presets import PRESETS, Published
 
@@ -116,10 +117,10 @@ def _attention(a: Architecture) -> Iterator[Change]:
     if not a.latent and a.head_dim * a.n_head != a.n_embd:
         yield Change("head_dim apart", f"{a.n_head} heads of {a.head_dim} are not n_embd wide.")
     if windows := {window for window in a.windows if window}:
-        which = "Each layer" if all(a.windows) else "Some layers"
+        which = "Each layer sees" if all(a.windows) else "Some layers see"
         yield Change(
             "sliding window",
-            f"{which} sees the last {min(windows):,} positions, no more.",
+            f"{which} the last {min(windows):,} positions, no more.",
             "grouped_attention",
         )
     if a.sinks:
@@ -219,6 +220,14 @@ def _bigger(component: str, published: Published) -> Iterator[dict[str, Any]]:
             yield {"name": name, "microgpt": ours, "model": theirs, "text": text_of_both}
 
 
+def _first_size(component: str, published: Published) -> dict[str, Any]:
+    """Return the number that tells most of how big a component is."""
+    name, size, text = next(row[1:] for row in BIGGER if row[0] == component)
+    value = size(published)
+    shown = _unknown(published) if value is None else text(value)
+    return {"name": name, "value": value, "text": shown}
+
+
 def components(published: Published) -> list[dict[str, Any]]:
     """Return the six components: what is the same, changed, and only bigger than MicroGPT's."""
     found = changed(published)
@@ -228,6 +237,7 @@ def components(published: Published) -> list[dict[str, Any]]:
             "same": sentence,
             "changed": [vars(change) for change in found[component]],
             "bigger": list(_bigger(component, published)),
+            "size": _first_size(component, published),
         }
         for component, sentence in SAME.items()
     ]
@@ -316,7 +326,7 @@ def costs(published: Published, speed: float = SPEED) -> list[dict[str, Any]]:
         ("tokens read", read, quantities.count),
         ("tokens by Chinchilla", chinchilla, quantities.count),
         (f"time at {_plain(speed)} FLOP/s", seconds(read, speed), time),
-        ("  of Chinchilla's tokens", seconds(chinchilla, speed), time),
+        ("time by Chinchilla", seconds(chinchilla, speed), time),
         ("time at gpt.py's speed", seconds(read, gpt_speed()), time),
     ]
     return [
@@ -350,7 +360,14 @@ def entry(name: str, published: Published, speed: float = SPEED) -> dict[str, An
         "overview": overview(published),
         "parameters": published.architecture.n_params,
         "active": ledger.active(published.architecture),
+        "times": quantities.times(published.architecture.n_params / BASIS.architecture.n_params),
         "parts": ledger.parameters(published.architecture),
         "costs": costs(published, speed),
         "components": components(published),
     }
+
+
+def code() -> dict[str, str]:
+    """Return the source of each brick that a change of a published model names."""
+    named = (change.brick for p in PRESETS.values() for change in changes(p.architecture))
+    return {name: inspect.getsource(getattr(bricks, name)) for name in sorted({*named} - {""})}

@@ -25,6 +25,15 @@ def count(number: float) -> str:
     return _scaled(number, SCALES) or f"{number:,.0f}"
 
 
+def times(ratio: float) -> str:
+    """Return how many times as large something is.
+
+    >>> times(0.969), times(29_685), times(160_073_092.6)
+    ('0.969 times', '29,685 times', '160 million times')
+    """
+    return f"{count(ratio) if ratio >= 999.5 else _three_digits(ratio)} times"
+
+
 def size(number: float) -> str:
     """Return bytes in decimal units: a kB is 1,000 of them.
 

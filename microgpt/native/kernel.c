@@ -20,11 +20,11 @@ typedef ptrdiff_t size; /* an index or a number of reals */
 
 #define NOINLINE static __attribute__((noinline))
 
-/* ---- Sizes: where everything lies ------------------------------------------------------------- */
+/* ---- Sizes: where everything lies ------------------------------------------------------------ */
 typedef struct {
   int vocab_size, n_layer, n_embd, n_head, block_size;
   int head;                      /* reals for a head: head_dim, padded so that it tiles lines */
-  int embd, attn, hidden, vocab; /* widths of rows, whole lines: n_embd, all heads, 4 n_embd, vocab */
+  int embd, attn, hidden, vocab; /* widths of rows, in whole lines; attn: of all heads together */
 
   /* A model is 4 blocks alike: parameters, adam.m, adam.v, transposed copies; in each, from 0: */
   size wte;     /* (vocab_size, embd) */
@@ -40,7 +40,7 @@ typedef struct {
   /* A workspace is a gradient (like a block), and what a slice of up to `tokens` leaves behind: */
   int tokens;
   int part, parts;   /* attention works on parts of a row: a head, or a vector of several heads */
-  size token_id;     /* (T) int32_t, and the same for position and start, the document's first row */
+  size token_id;     /* (T) int32_t; so are position and start, the document's first row */
   size position;
   size start;
   size share;        /* (T) the position's weight in the loss */
@@ -131,7 +131,8 @@ COPIED Sizes sizes(const Config c) {
 
 /* A function that is compiled twice, from one source: for any sizes, and for those of the published
  * model, which the compiler then knows. (Not for float64, which is there to be exact.) */
-#define PUBLISHED ((Config){.vocab_size = 27, .n_layer = 1, .n_embd = 16, .n_head = 4, .block_size = 16})
+#define PUBLISHED \
+  ((Config){.vocab_size = 27, .n_layer = 1, .n_embd = 16, .n_head = 4, .block_size = 16})
 INLINE int is_published(const Config *c) {
   return SPECIAL && REAL_BYTES == 4 && c->vocab_size == PUBLISHED.vocab_size &&
          c->n_layer == PUBLISHED.n_layer && c->n_embd == PUBLISHED.n_embd &&
@@ -151,7 +152,7 @@ INLINE int is_published(const Config *c) {
     is_published(c) ? name##_published arguments : name##_any arguments;                \
   }
 
-/* ---- Matrix products -------------------------------------------------------------------------- */
+/* ---- Matrix products ------------------------------------------------------------------------- */
 typedef struct {
   real *at;
   size stride;
@@ -160,7 +161,7 @@ typedef struct {
 INLINE Rows rows(const real *at, size stride) { return (Rows){(real *)at, stride}; }
 
 /* What becomes of a sum, given the element of `other` in its place: */
-typedef enum { PLAIN, ADD /* it is added */, RELU, GATE /* it gates: 0 unless it is positive */ } Finish;
+typedef enum { PLAIN, ADD /* it is added */, RELU, GATE /* 0 unless it is positive */ } Finish;
 
 /* A tile keeps its sums in registers: ROWS rows of up to PANEL lines. */
 #if VECTOR_BYTES == 64 /* 16 sums of 32 registers: 4 rows of 4 lines of 1 vector */
@@ -230,7 +231,7 @@ COPIED void product(Rows y, Rows x, Rows w, int T, int depth, int width, Finish 
   }
 }
 
-/* ---- Forward ---------------------------------------------------------------------------------- */
+/* ---- Forward --------------------------------------------------------------------------------- */
 INLINE void rmsnorm(Rows y, real *scale, Rows x, int T, const Sizes s) {
   for (int t = 0; t < T; t++) {
     V squares = {0};
@@ -257,7 +258,8 @@ INLINE void attention(real *mix, real *weights, const real *q, Rows keys, Rows v
     for (int i = 0; i < count; i++) {
       V score = {0};
       for (int j = 0; j < vectors; j++)
-        score += load(q + of_part + j * LANES) * load(keys.at + i * keys.stride + of_part + j * LANES);
+        score +=
+            load(q + of_part + j * LANES) * load(keys.at + i * keys.stride + of_part + j * LANES);
       score = sum_of(score, s.head);
       largest = max(largest, score);
       store(weights + ((size)i * s.parts + p) * LANES, score);
@@ -317,7 +319,8 @@ INLINE void gpt_with(const Sizes s, const real *model, real *work, int T, real *
         for (int i = 0; i < 2 * s.attn; i += LANES)
           store(keys.at + (size)position[t] * 2 * s.attn + i, load(q + s.attn + i));
       }
-      attention(mix + (size)t * s.attn, weights, q, keys, rows(keys.at + s.attn, keys.stride), count, s);
+      attention(mix + (size)t * s.attn, weights, q, keys, rows(keys.at + s.attn, keys.stride),
+                count, s);
       if (!cache) weights += (size)count * s.parts * LANES;
     }
     product(rows(next, s.embd), rows(mix, s.attn), rows(w + s.attn_wo, s.embd), T, s.attn, s.embd,
@@ -347,7 +350,8 @@ INLINE V exps_of(real *row, V *largest, V heat, const Sizes s) {
   V most = all((real)-1e30), total = {0};
   for (int i = 0; i < s.vocab; i += LANES) {
     V z = load(row + i); /* past the vocabulary: a logit that is there already, to change nothing */
-    if (i + LANES > s.vocab_size) z = keep(z, held(i, s.vocab_size)) + keep(all((real)-1e30), held(i, s.vocab_size) == 0);
+    if (i + LANES > s.vocab_size)
+      z = keep(z, held(i, s.vocab_size)) + keep(all((real)-1e30), held(i, s.vocab_size) == 0);
     most = max(most, z);
   }
   *largest = max_of(most);
@@ -396,10 +400,11 @@ INLINE void loss_with(const Sizes s, real *work, const Document *docs, int count
   }
   *result = worst > MOST_LOSS ? __builtin_inf() : share * sum;
 }
-TWICE(loss, (const Config *c, real *work, const Document *docs, int count, double share, double *result),
+TWICE(loss,
+      (const Config *c, real *work, const Document *docs, int count, double share, double *result),
       (c, work, docs, count, share, result), loss_with(s, work, docs, count, share, result))
 
-/* ---- Adam ------------------------------------------------------------------------------------- */
+/* ---- Adam ------------------------------------------------------------------------------------ */
 /* In float32 the moments are kept divided by 1 - beta, which saves two products a weight; float64
  * keeps them as they are, so that they go in and out unchanged. */
 INLINE double kept(double fresh) { return REAL_BYTES == 4 ? fresh : 1; }
@@ -415,8 +420,8 @@ INLINE double power(double x, double n) {
   return y;
 }
 
-/* lr m m_scale / (sqrt(v v_scale) + eps) = rate m / (sqrt(v) + eps'): all that is the same for every
- * weight goes into rate and eps'. */
+/* lr m m_scale / (sqrt(v v_scale) + eps) = rate m / (sqrt(v) + eps'): all that is the same for
+ * every weight goes into rate and eps'. */
 INLINE Adam adam_of(const Step *step) {
   const double fresh1 = 1 - step->beta1, fresh2 = 1 - step->beta2;
   const double m_scale = kept(fresh1) / (1 - power(step->beta1, step->t + 1));
@@ -460,7 +465,7 @@ INLINE void adam_tile(const Sizes s, real *model, size w, int o, int i, int outp
   UNROLL for (int r = 0; r < LANES; r++) store(transposed + (size)r * outputs, g[r]);
 }
 
-/* ---- Backward --------------------------------------------------------------------------------- */
+/* ---- Backward -------------------------------------------------------------------------------- */
 /* What the backward pass does with the gradient of a weight: */
 typedef struct {
   real *model;    /* a step of Adam at once, if `adam` is there */
@@ -469,7 +474,8 @@ typedef struct {
 } Learner;
 
 /* y = w x: dw[o][i] = sum over tokens of dy[t][o] x[t][i], in tiles that stay in registers. */
-COPIED void learn(const Sizes s, Learner to, size w, int outputs, int inputs, Rows dy, Rows x, int T) {
+COPIED void learn(const Sizes s, Learner to, size w, int outputs, int inputs, Rows dy, Rows x,
+                  int T) {
   enum { WIDE = LANES < 8 ? 8 / LANES : 1 }; /* sums enough to keep the multipliers busy */
   for (int o = 0; o < outputs; o += LANES)
     for (int i = 0; i < inputs; i += WIDE * LANES) {
@@ -514,9 +520,9 @@ INLINE void rmsnorm_backward(real *dx, const real *dy, const real *y, const real
 /* mix = sum of weight[i] value[i], weight = softmax(score), score[i] = q key[i]:
  * dvalue[i] += weight[i] dmix; dscore[i] = weight[i] (dmix value[i] - dmix mix);
  * dq = sum of dscore[i] key[i]; dkey[i] += dscore[i] q. */
-INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, const real *dmix, const real *mix,
-                               const real *weights, const real *q, Rows keys, Rows values, int count,
-                               const Sizes s) {
+INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, const real *dmix,
+                               const real *mix, const real *weights, const real *q, Rows keys,
+                               Rows values, int count, const Sizes s) {
   const int vectors = s.part / LANES;
   for (int p = 0; p < s.parts; p++) {
     const size of_part = (size)p * s.part;
@@ -536,7 +542,8 @@ INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, cons
       dscore = weight * (sum_of(dscore, s.head) - mean);
       for (int j = 0; j < vectors; j++) {
         const size at = of_part + j * LANES;
-        real *dkey = dkeys.at + i * dkeys.stride + at, *dvalue = dvalues.at + i * dvalues.stride + at;
+        real *dkey = dkeys.at + i * dkeys.stride + at,
+             *dvalue = dvalues.at + i * dvalues.stride + at;
         store(dvalue, load(dvalue) + weight * load(dmix + at));
         store(dkey, load(dkey) + dscore * load(q + at));
         store(dq + at, load(dq + at) + dscore * load(keys.at + i * keys.stride + at));
@@ -545,30 +552,32 @@ INLINE void attention_backward(real *restrict dq, Rows dkeys, Rows dvalues, cons
   }
 }
 
-/* The MLP of a layer, from dx, the gradient of what it is added to; leaves there that of its input. */
-INLINE void mlp_backward(const Sizes s, const real *model, real *work, int layer, int T, Learner to) {
+/* The MLP of a layer; dx is the gradient of what it is added to, and in the end of its input. */
+INLINE void mlp_backward(const Sizes s, const real *model, real *work, int layer, int T,
+                         Learner to) {
   const size at = s.layers + layer * s.layer;
   real *seen = work + s.seen + layer * s.layer_seen, *h2 = seen + s.h2, *units = seen + s.units;
   real *dx = work + s.dx, *dh = work + s.dh, *dunits = work + s.dunits;
-  product(rows(dunits, s.hidden), rows(dx, s.embd), rows(model + at + s.mlp_fc2, s.hidden), T, s.n_embd,
-          s.hidden, GATE, units);
+  product(rows(dunits, s.hidden), rows(dx, s.embd), rows(model + at + s.mlp_fc2, s.hidden), T,
+          s.n_embd, s.hidden, GATE, units);
   learn(s, to, at + s.mlp_fc2, s.embd, s.hidden, rows(dx, s.embd), rows(units, s.hidden), T);
-  product(rows(dh, s.embd), rows(dunits, s.hidden), rows(model + at + s.mlp_fc1, s.embd), T, 4 * s.n_embd,
-          s.embd, PLAIN, dh);
+  product(rows(dh, s.embd), rows(dunits, s.hidden), rows(model + at + s.mlp_fc1, s.embd), T,
+          4 * s.n_embd, s.embd, PLAIN, dh);
   learn(s, to, at + s.mlp_fc1, s.hidden, s.embd, rows(dunits, s.hidden), rows(h2, s.embd), T);
   rmsnorm_backward(dx, dh, h2, seen + s.scale2, T, dx, s);
 }
 
 /* The same for the layer's attention. */
-INLINE void mix_backward(const Sizes s, const real *model, real *work, int layer, int T, Learner to) {
+INLINE void mix_backward(const Sizes s, const real *model, real *work, int layer, int T,
+                         Learner to) {
   const int32_t *position = (int32_t *)(work + s.position);
   const real by = 1 / root_of((real)(s.n_embd / s.n_head));
   const size at = s.layers + layer * s.layer;
   real *seen = work + s.seen + layer * s.layer_seen;
   real *h1 = seen + s.h1, *qkv = seen + s.qkv, *mix = seen + s.mix, *weights = seen + s.weights;
   real *dx = work + s.dx, *dh = work + s.dh, *dqkv = work + s.dqkv, *dmix = work + s.dmix;
-  product(rows(dmix, s.attn), rows(dx, s.embd), rows(model + at + s.attn_wo, s.attn), T, s.n_embd, s.attn,
-          PLAIN, dmix);
+  product(rows(dmix, s.attn), rows(dx, s.embd), rows(model + at + s.attn_wo, s.attn), T, s.n_embd,
+          s.attn, PLAIN, dmix);
   learn(s, to, at + s.attn_wo, s.embd, s.attn, rows(dx, s.embd), rows(mix, s.attn), T);
   for (size i = 0; i < (size)T * 3 * s.attn; i += LANES) store(dqkv + i, (V){0});
   for (int t = 0; t < T; t++) {
@@ -576,18 +585,19 @@ INLINE void mix_backward(const Sizes s, const real *model, real *work, int layer
     const size q = (size)t * 3 * s.attn, first = q - (size)position[t] * 3 * s.attn;
     attention_backward(dqkv + q, rows(dqkv + first + s.attn, 3 * s.attn),
                        rows(dqkv + first + 2 * s.attn, 3 * s.attn), dmix + (size)t * s.attn,
-                       mix + (size)t * s.attn, weights, qkv + q, rows(qkv + first + s.attn, 3 * s.attn),
+                       mix + (size)t * s.attn, weights, qkv + q,
+                       rows(qkv + first + s.attn, 3 * s.attn),
                        rows(qkv + first + 2 * s.attn, 3 * s.attn), count, s);
     for (int i = 0; i < s.attn; i += LANES) store(dqkv + q + i, by * load(dqkv + q + i));
     weights += (size)count * s.parts * LANES;
   }
-  product(rows(dh, s.embd), rows(dqkv, 3 * s.attn), rows(model + at, s.embd), T, 3 * s.attn, s.embd, PLAIN,
-          dh);
+  product(rows(dh, s.embd), rows(dqkv, 3 * s.attn), rows(model + at, s.embd), T, 3 * s.attn, s.embd,
+          PLAIN, dh);
   learn(s, to, at, 3 * s.attn, s.embd, rows(dqkv, 3 * s.attn), rows(h1, s.embd), T);
   rmsnorm_backward(dx, dh, h1, seen + s.scale1, T, dx, s);
 }
 
-/* The embeddings: several tokens may have a row in common, so their gradient is added up in memory. */
+/* The embeddings: tokens may have a row in common, so their gradient is added up in memory. */
 INLINE void embedding_backward(const Sizes s, real *work, int T, Learner to) {
   const int32_t *token_id = (int32_t *)(work + s.token_id);
   const int32_t *position = (int32_t *)(work + s.position);
@@ -611,8 +621,10 @@ INLINE void embedding_backward(const Sizes s, real *work, int T, Learner to) {
 INLINE void backward_with(const Sizes s, const real *model, real *work, int T, Learner to) {
   real *dx = work + s.dx, *x = work + s.x;
   const Rows dlogits = rows(work + s.logits, s.vocab);
-  product(rows(dx, s.embd), dlogits, rows(model + s.lm_head, s.embd), T, s.vocab_size, s.embd, PLAIN, dx);
-  learn(s, to, s.lm_head, s.vocab, s.embd, dlogits, rows(x + (size)s.n_layer * s.tokens * s.embd, s.embd), T);
+  product(rows(dx, s.embd), dlogits, rows(model + s.lm_head, s.embd), T, s.vocab_size, s.embd,
+          PLAIN, dx);
+  learn(s, to, s.lm_head, s.vocab, s.embd, dlogits,
+        rows(x + (size)s.n_layer * s.tokens * s.embd, s.embd), T);
   for (int layer = s.n_layer - 1; layer >= 0; layer--) {
     mlp_backward(s, model, work, layer, T, to);
     mix_backward(s, model, work, layer, T, to);
@@ -623,7 +635,7 @@ INLINE void backward_with(const Sizes s, const real *model, real *work, int T, L
 TWICE(backward, (const Config *c, const real *model, real *work, int T, Learner to),
       (c, model, work, T, to), backward_with(s, model, work, T, to))
 
-/* ---- Training: a slice of a batch, or the whole of it ------------------------------------------ */
+/* ---- Training: a slice of a batch, or the whole of it ---------------------------------------- */
 static int rows_of(const Document *docs, int count) {
   int T = 0;
   for (int d = 0; d < count; d++) T += docs[d].n;
@@ -644,8 +656,8 @@ static int read(const Config *c, real *work, const Document *docs, int count) {
   return T;
 }
 
-static double measure(const Config *c, const void *model, void *work, const Document *docs, int count,
-                      double share, double *each) {
+static double measure(const Config *c, const void *model, void *work, const Document *docs,
+                      int count, double share, double *each) {
   double mean;
   const int T = read(c, work, docs, count);
   gpt(c, model, work, T, (real *)0);
@@ -655,8 +667,8 @@ static double measure(const Config *c, const void *model, void *work, const Docu
   return mean;
 }
 
-static double gradient(const Config *c, const void *model, void *work, const Document *docs, int count,
-                       double share) {
+static double gradient(const Config *c, const void *model, void *work, const Document *docs,
+                       int count, double share) {
   const double mean = measure(c, model, work, docs, count, share, (double *)0);
   const int T = rows_of(docs, count);
   backward(c, model, work, T, (Learner){(real *)0, work, (Adam *)0});
@@ -684,8 +696,8 @@ INLINE V sum_at(void *const *works, int count, size at) {
   return sum;
 }
 
-static void adam_step(const Config *c, void *to, void *const *works, int count, const Step *step, int part,
-                      int parts) {
+static void adam_step(const Config *c, void *to, void *const *works, int count, const Step *step,
+                      int part, int parts) {
   const Sizes s = sizes(*c);
   real *model = to;
   int turn = 0; /* tiles are dealt out in turn */
@@ -700,7 +712,8 @@ static void adam_step(const Config *c, void *to, void *const *works, int count, 
       if (turn++ % parts != part) continue;
       for (int i = 0; i < w.inputs; i += LANES) {
         V g[LANES];
-        for (int r = 0; r < LANES; r++) g[r] = sum_at(works, count, w.at + (size)(o + r) * w.inputs + i);
+        for (int r = 0; r < LANES; r++)
+          g[r] = sum_at(works, count, w.at + (size)(o + r) * w.inputs + i);
         adam_tile(s, model, w.at, o, i, w.outputs, w.inputs, g, &a, decay);
       }
     }
@@ -723,9 +736,9 @@ static double train(const Config *c, void *model, void *work, const Document *do
   return mean;
 }
 
-/* ---- Inference -------------------------------------------------------------------------------- */
-static void step_rows(const Config *c, const real *model, real *work, real *cache, const int32_t *tokens,
-                      const int32_t *positions, int count) {
+/* ---- Inference ------------------------------------------------------------------------------- */
+static void step_rows(const Config *c, const real *model, real *work, real *cache,
+                      const int32_t *tokens, const int32_t *positions, int count) {
   const Sizes s = sizes(*c);
   int32_t *token_id = (int32_t *)(work + s.token_id), *position = (int32_t *)(work + s.position);
   for (int t = 0; t < count; t++) token_id[t] = tokens[t], position[t] = positions[t];
@@ -739,7 +752,7 @@ static void step(const Config *c, const void *model, void *work, void *cache, in
   for (int i = 0; i < s.vocab_size; i++) logits[i] = ((real *)work + s.logits)[i];
 }
 
-/* The generator of one name among many, sampling.py's Stream: SplitMix64 (Steele, Lea & Flood 2014). */
+/* The generator of one name among many, sampling.py's Stream: SplitMix64 (Steele et al. 2014). */
 static uint64_t mix(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
@@ -758,7 +771,8 @@ static void keep_likeliest(const Sizes s, real *row, real total, const Sampling 
   for (int k = 0; k < how->top_k && reached < (real)how->top_p * total; k++, kept++) {
     int next = -1;
     for (int i = 0; i < s.vocab_size; i++)
-      if ((!k || row[i] < least || (row[i] == least && i > last)) && (next < 0 || row[i] > row[next]))
+      if ((!k || row[i] < least || (row[i] == least && i > last)) &&
+          (next < 0 || row[i] > row[next]))
         next = i;
     least = row[next], last = next, reached += least;
   }
@@ -767,8 +781,8 @@ static void keep_likeliest(const Sizes s, real *row, real total, const Sampling 
 }
 
 /* Turn each stream's row of logits into a token, as sampling.py does. */
-INLINE void choose_with(const Sizes s, real *logits, const Sampling *how, uint64_t *states, int streams,
-                        int32_t *chosen) {
+INLINE void choose_with(const Sizes s, real *logits, const Sampling *how, uint64_t *states,
+                        int streams, int32_t *chosen) {
   const int plain = how->top_k >= s.vocab_size && how->top_p >= 1;
   if (how->temperature == 0) {
     for (int r = 0; r < streams; r++) {
@@ -802,11 +816,15 @@ INLINE void choose_with(const Sizes s, real *logits, const Sampling *how, uint64
         token -= sum <= drawn; /* where it holds, the mask is -1 */
       }
     }
-    for (int r = first; r < first + LANES && r < streams; r++) chosen[r] = (int32_t)token[r - first];
+    for (int r = first; r < first + LANES && r < streams; r++)
+      chosen[r] = (int32_t)token[r - first];
   }
 }
-TWICE(choose, (const Config *c, real *logits, const Sampling *how, uint64_t *states, int streams, int32_t *chosen),
-      (c, logits, how, states, streams, chosen), choose_with(s, logits, how, states, streams, chosen))
+TWICE(choose,
+      (const Config *c, real *logits, const Sampling *how, uint64_t *states, int streams,
+       int32_t *chosen),
+      (c, logits, how, states, streams, chosen),
+      choose_with(s, logits, how, states, streams, chosen))
 
 static void sample(const Config *c, const void *model, void *work, void *cache, const Sampling *how,
                    uint64_t first, int count, int32_t *tokens, int32_t *lengths) {
@@ -816,7 +834,8 @@ static void sample(const Config *c, const void *model, void *work, void *cache, 
   int32_t name[STREAMS], last[STREAMS], position[STREAMS], chosen[STREAMS];
   int started = 0, running = 0;
   for (int r = 0; r < streams; r++, started++, running++)
-    name[r] = started, state[r] = mix(mix(how->seed) + first + (uint64_t)started), last[r] = bos, position[r] = 0;
+    name[r] = started, state[r] = mix(mix(how->seed) + first + (uint64_t)started),
+    last[r] = bos, position[r] = 0;
   while (running) {
     step_rows(c, model, work, cache, last, position, streams);
     choose(c, (real *)work + s.logits, how, state, streams, chosen);
@@ -824,7 +843,8 @@ static void sample(const Config *c, const void *model, void *work, void *cache, 
       if (name[r] < 0) continue; /* no name is left for this stream */
       const int given = position[r] < how->n_prefix;
       const int token = given ? how->prefix[position[r]] : chosen[r];
-      if (given && how->temperature) state[r] -= GOLDEN; /* what was chosen for nothing has not been drawn */
+      if (given && how->temperature)
+        state[r] -= GOLDEN; /* what was chosen for nothing has not been drawn */
       if (given || token != bos) {
         tokens[(size)name[r] * s.block_size + position[r]++] = last[r] = token;
         if (position[r] < s.block_size) continue;
@@ -838,7 +858,8 @@ static void sample(const Config *c, const void *model, void *work, void *cache, 
 }
 
 static void inspect(const Config *c, const void *model, void *block, const int32_t *tokens, int T,
-                    double *logits, double *probs, double *attention, double *residual, double *hidden) {
+                    double *logits, double *probs, double *attention, double *residual,
+                    double *hidden) {
   const Sizes s = sizes(*c);
   real *work = block;
   int32_t *token_id = (int32_t *)(work + s.token_id), *position = (int32_t *)(work + s.position);
@@ -867,14 +888,14 @@ static void inspect(const Config *c, const void *model, void *block, const int32
         *residual++ = work[s.x + ((size)layer * s.tokens + t) * s.embd + i];
 }
 
-/* ---- In and out: gpt.py's order, without padding ----------------------------------------------- */
+/* ---- In and out: gpt.py's order, without padding --------------------------------------------- */
 /* Where number i of the row of all heads lies, each head being padded. */
 INLINE int spread(const Sizes s, int i, int heads) {
   const int head_dim = s.n_embd / s.n_head;
   return heads ? i / head_dim * s.head + i % head_dim : i;
 }
 
-/* Copy one matrix, which is kept divided by `scale`, to or from `flat`; return what comes behind it there. */
+/* Copy one matrix, kept divided by `scale`, to or from `flat`; return what follows it there. */
 static double *copy(const Sizes s, real *block, double *flat, int in, double scale, int outputs,
                     int inputs, int stride, int heads_out, int heads_in) {
   for (int o = 0; o < outputs; o++)
@@ -926,7 +947,7 @@ static double cache_bytes(const Config *c) {
 }
 static int capacity(const Config *c) { return sizes(*c).tokens; }
 
-/* ---- The table -------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 static uint64_t enter(void) { return flush_denormals(); }
 static void leave(uint64_t before) { restore_denormals(before); }
 

@@ -19,7 +19,7 @@
 
 #include "kernel.h"
 
-/* ---- The kernels of this machine --------------------------------------------------------------- */
+/* ---- The kernels of this machine ------------------------------------------------------------- */
 #if defined(__x86_64__) || defined(_M_X64)
 extern const Kernel avx512_4, avx512_8, avx2_4, avx2_8;
 #endif
@@ -30,7 +30,7 @@ typedef struct {
 } Kernels;
 
 #if defined(__x86_64__) || defined(_M_X64)
-/* How wide the vectors are that processor and system know: 2 stands for AVX-512, 1 for AVX2, 0 for less.
+/* How wide the vectors are that processor and system know: 2 is AVX-512, 1 AVX2, 0 less.
  * (__builtin_cpu_supports knows it too, but from a library that clang-cl does not link.) */
 static int widest(void) {
   unsigned a, b, c, d, kept, high;
@@ -38,15 +38,17 @@ static int widest(void) {
   __cpuid(1, a, b, c, d);
   const unsigned fma = 1u << 12, xsave = 1u << 27;
   if ((c & fma) == 0 || (c & xsave) == 0) return 0;
-  __asm__ volatile("xgetbv" : "=a"(kept), "=d"(high) : "c"(0)); /* registers that the system keeps */
+  /* which registers the system keeps */
+  __asm__ volatile("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
   __cpuid_count(7, 0, a, b, c, d);
-  const unsigned avx2 = 1u << 5, avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* f, dq, bw, vl */
+  const unsigned avx2 = 1u << 5;
+  const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31; /* f, dq, bw, vl */
   if ((kept & 0x06) != 0x06 || (b & avx2) == 0) return 0;
   return (kept & 0xe6) == 0xe6 && (b & avx512) == avx512 ? 2 : 1;
 }
 #endif
 
-/* Fill `found` with the kernels that this processor runs, the fastest first; return their number. */
+/* Fill `found` with the kernels that this processor runs, fastest first; return their number. */
 static int find_kernels(Kernels found[3]) {
   int n = 0;
 #if defined(__x86_64__) || defined(_M_X64)
@@ -58,7 +60,7 @@ static int find_kernels(Kernels found[3]) {
   return n;
 }
 
-/* ---- The model --------------------------------------------------------------------------------- */
+/* ---- The model ------------------------------------------------------------------------------- */
 typedef struct {
   void *at;    /* aligned to 64 bytes */
   void *whole; /* what free wants */
@@ -67,7 +69,7 @@ typedef struct {
 #define NUMBERS 256 /* token ids that are known by their objects */
 #define SLOTS 512
 #define SLOT(object) ((uintptr_t)(object) / 32 % SLOTS)
-#define WORKS 8 /* a large batch is shared among so many gradients, whatever the number of threads */
+#define WORKS 8 /* gradients that a large batch is shared among, whatever the number of threads */
 
 typedef struct {
   PyObject_HEAD
@@ -78,8 +80,8 @@ typedef struct {
   int threads;
   int position; /* of the next token that `step` reads */
   int busy;     /* a call works on it without the GIL */
-  /* Python keeps one object for each small whole number. To know one again by its address is quicker
-   * than to ask for its value; where `guesses` is wrong, asking is still right. */
+  /* Python keeps one object for each small whole number. To know one again by its address is
+   * quicker than to ask for its value; where `guesses` is wrong, asking is still right. */
   PyObject *numbers[NUMBERS];
   uint8_t guesses[SLOTS];
   Block model, cache, works[WORKS];
@@ -114,7 +116,8 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
   double beta1, beta2, eps, weight_decay;
   (void)kwargs;
   if (!PyArg_ParseTuple(args, "(iiiii)(dddd)isi", &c.vocab_size, &c.n_layer, &c.n_embd, &c.n_head,
-                        &c.block_size, &beta1, &beta2, &eps, &weight_decay, &real_bytes, &simd, &threads))
+                        &c.block_size, &beta1, &beta2, &eps, &weight_decay, &real_bytes, &simd,
+                        &threads))
     return NULL;
   /* Sizes are computed in 32 and 64 bits: far below where those end. */
   double params = 2.0 * c.vocab_size * c.n_embd + (double)c.block_size * c.n_embd +
@@ -163,7 +166,7 @@ static void model_dealloc(PyObject *object) {
   Py_DECREF(type);
 }
 
-/* ---- From Python's lists to documents ----------------------------------------------------------- */
+/* ---- From Python's lists to documents -------------------------------------------------------- */
 typedef struct {
   int32_t *tokens;
   double *weights;
@@ -279,7 +282,8 @@ static int read_batch(const Model *self, Batches *b, PyObject *batch, PyObject *
     Py_XDECREF(tokens);
     Py_XDECREF(row);
     if (read < 0) goto done;
-    if (b->n_docs % 1024 == 0 && PyErr_CheckSignals() < 0) goto done; /* a long list takes a while */
+    /* a long list takes a while */
+    if (b->n_docs % 1024 == 0 && PyErr_CheckSignals() < 0) goto done;
   }
   if (grow(&b->ends, &b->room_batches, b->n_batches + 1, sizeof *b->ends) < 0) goto done;
   b->ends[b->n_batches++] = b->n_docs;
@@ -300,7 +304,7 @@ static void settle(Batches *b) { /* the arrays no longer move: point into them *
   }
 }
 
-/* ---- Work without the GIL ------------------------------------------------------------------------ */
+/* ---- Work without the GIL -------------------------------------------------------------------- */
 typedef struct {
   PyThreadState *thread;
   uint64_t mode;
@@ -345,9 +349,9 @@ static double work_of(const Config *c) { /* multiplications a token, forward and
          6.0 * c->n_layer * c->n_embd * c->block_size;
 }
 
-/* ---- Large batches are shared ----------------------------------------------------------------------
- * A batch falls into shares, each with a gradient of its own; how many depends on the batch alone, and
- * they are added up in their order. So the result is the same whatever the number of threads. */
+/* ---- Large batches are shared -------------------------------------------------------------------
+ * A batch falls into shares, each with a gradient of its own; how many depends on the batch alone,
+ * and they are added up in their order. So the result does not depend on the threads. */
 typedef enum { LOSS, GRADIENTS, ADAM } Job;
 
 #if defined(_WIN32) /* one thread does it all */
@@ -395,7 +399,8 @@ static void do_share(Team *team, int share, int is_main) {
     return;
   }
   if (team->job == GRADIENTS) k->clear(&self->config, work);
-  for (Py_ssize_t from = share ? team->ends[share - 1] : 0, to; from < team->ends[share]; from = to) {
+  for (Py_ssize_t from = share ? team->ends[share - 1] : 0, to; from < team->ends[share];
+       from = to) {
     int tokens = 0;
     for (to = from; to < team->ends[share] && tokens + team->docs[to].n <= capacity; to++)
       tokens += team->docs[to].n;
@@ -408,7 +413,8 @@ static void do_share(Team *team, int share, int is_main) {
       double *each = team->each ? team->each + (docs->tokens - team->docs->tokens) - from : NULL;
       sum += k->loss(&self->config, self->model.at, work, docs, count, share, each);
     }
-    if (is_main && interrupted(self, team->away, tokens * work_of(&self->config))) atomic_store(&team->stop, 1);
+    if (is_main && interrupted(self, team->away, tokens * work_of(&self->config)))
+      atomic_store(&team->stop, 1);
     if (atomic_load(&team->stop)) break;
   }
   team->losses[share] = sum;
@@ -482,8 +488,8 @@ static void do_job(Team *team) {
   atomic_store(&team->next, WORKS); /* a helper that wakes late finds nothing to take */
 }
 
-/* Into how many shares a batch falls: 1, 2, 4 or 8, of 128 tokens or more, so that what it costs to add
- * up the gradients is little beside what it costs to compute them. */
+/* Into how many shares a batch falls: 1, 2, 4 or 8, of 128 tokens or more, so that what it costs to
+ * add up the gradients is little beside what it costs to compute them. */
 static int shares_of(double tokens) {
   int shares = 1;
   while (shares < WORKS && 2 * shares * 128 <= tokens) shares *= 2;
@@ -503,7 +509,8 @@ static double in_shares(Team *team, Job job, const Document *docs, Py_ssize_t n)
   Py_ssize_t d = 0;
   team->job = job, team->docs = docs, team->n = n;
   for (int i = 0; i < team->shares; i++) {
-    for (; d < n && (i == team->shares - 1 || done < tokens * (i + 1) / team->shares); d++) done += docs[d].n;
+    for (; d < n && (i == team->shares - 1 || done < tokens * (i + 1) / team->shares); d++)
+      done += docs[d].n;
     team->ends[i] = d;
   }
   do_job(team);
@@ -511,7 +518,7 @@ static double in_shares(Team *team, Job job, const Document *docs, Py_ssize_t n)
   return loss;
 }
 
-/* ---- Losses and steps ----------------------------------------------------------------------------- */
+/* ---- Losses and steps ------------------------------------------------------------------------ */
 static PyObject *floats(const double *numbers, Py_ssize_t n) { /* a new list */
   PyObject *list = PyList_New(n);
   for (Py_ssize_t i = 0; list && i < n; i++) {
@@ -537,7 +544,8 @@ static double *read_training(const Model *self, Batches *b, PyObject *const *arg
   if (!read && (PyList_Size(rates) != n || (weights && PyList_Size(weights) != n))) read = refuse();
   if (!read && !(rate = calloc((size_t)n + 1, sizeof *rate))) PyErr_NoMemory(), read = -1;
   for (Py_ssize_t i = 0; !read && i < n; i++) {
-    PyObject *batch = item(batches, i), *lr = item(rates, i), *w = weights ? item(weights, i) : NULL;
+    PyObject *batch = item(batches, i), *lr = item(rates, i),
+             *w = weights ? item(weights, i) : NULL;
     read = batch && lr && (w || !weights) ? 0 : -1;
     if (!read) rate[i] = PyFloat_AsDouble(lr), read = rate[i] == -1 && PyErr_Occurred() ? -1 : 0;
     if (!read && rate[i] - rate[i] != 0) read = refuse();
@@ -560,13 +568,15 @@ static int prepare(Model *self, const Batches *b) {
   return work(self, most);
 }
 
-/* Take one step; return the loss before it. If that is not finite, or the user stops, nothing changes. */
-static double take_step(Team *team, const Document *docs, Py_ssize_t count, double tokens, double lr) {
+/* Take one step, unless the loss is not finite or the user stops; return the loss before it. */
+static double take_step(Team *team, const Document *docs, Py_ssize_t count, double tokens,
+                        double lr) {
   Model *self = team->model;
   const Step step = {lr, self->beta1, self->beta2, self->eps, self->weight_decay, self->t};
   team->shares = shares_of(tokens);
   if (team->shares == 1 && tokens <= self->kernel->capacity(&self->config))
-    return self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count, &step);
+    return self->kernel->train(&self->config, self->model.at, self->works[0].at, docs, (int)count,
+                               &step);
   if (team->shares > 1) start_helpers(team);
   const double loss = in_shares(team, GRADIENTS, docs, count);
   if (team->away->stop || loss - loss != 0) return loss;
@@ -616,8 +626,8 @@ static PyObject *train(Model *self, PyObject *const *args, Py_ssize_t nargs) {
 
 /* The loss of one batch; as GRADIENTS, its gradient in the first workspace; in `each`, unless it is
  * NULL, memory with -log p of every position, to be freed. */
-static int measure(Model *self, Batches *b, PyObject *batch, PyObject *weights, Job job, double **each,
-                   double *loss) {
+static int measure(Model *self, Batches *b, PyObject *batch, PyObject *weights, Job job,
+                   double **each, double *loss) {
   if (read_batch(self, b, batch, weights) < 0) return -1;
   settle(b);
   Away away;
@@ -664,7 +674,7 @@ static PyObject *losses(Model *self, PyObject *batch) {
   return result;
 }
 
-/* ---- Arrays of doubles and integers, given by Python to be read or filled ------------------------- */
+/* ---- Arrays of doubles and integers, given by Python to be read or filled -------------------- */
 static int view(PyObject *object, Py_buffer *buffer, size_t bytes, int writable) {
   if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0)) < 0)
     return -1;
@@ -676,7 +686,8 @@ static int view(PyObject *object, Py_buffer *buffer, size_t bytes, int writable)
 
 static size_t flat_bytes(const Config *c) {
   const size_t n = (size_t)c->n_embd;
-  return sizeof(double) * n * ((size_t)c->vocab_size * 2 + (size_t)c->block_size + 12 * n * (size_t)c->n_layer);
+  return sizeof(double) * n *
+         ((size_t)c->vocab_size * 2 + (size_t)c->block_size + 12 * n * (size_t)c->n_layer);
 }
 
 static double fresh(const Model *self, int part) {
@@ -729,7 +740,7 @@ static PyObject *gradient(Model *self, PyObject *const *args, Py_ssize_t nargs) 
   return failed ? NULL : PyFloat_FromDouble(mean);
 }
 
-/* ---- Inference ------------------------------------------------------------------------------------ */
+/* ---- Inference ------------------------------------------------------------------------------- */
 static PyObject *reset(Model *self, PyObject *ignored) {
   (void)ignored;
   self->position = 0;
@@ -761,7 +772,8 @@ static PyObject *number(const Model *self, int32_t token) { /* a new reference *
   return self->numbers[token];
 }
 
-static int append_names(const Model *self, PyObject *names, const int32_t *tokens, const int32_t *lengths, int count) {
+static int append_names(const Model *self, PyObject *names, const int32_t *tokens,
+                        const int32_t *lengths, int count) {
   for (int i = 0; i < count; i++, tokens += self->config.block_size) {
     PyObject *name = PyList_New(lengths[i]);
     for (int j = 0; name && j < lengths[i]; j++) {
@@ -781,11 +793,15 @@ static PyObject *sample(Model *self, PyObject *args) {
   Py_buffer prefix;
   unsigned long long seed;
   Py_ssize_t count;
-  if (!PyArg_ParseTuple(args, "nKdidy*", &count, &seed, &how.temperature, &how.top_k, &how.top_p, &prefix))
+  if (!PyArg_ParseTuple(args, "nKdidy*", &count, &seed, &how.temperature, &how.top_k, &how.top_p,
+                        &prefix))
     return NULL;
-  how.seed = seed, how.prefix = prefix.buf, how.n_prefix = (int32_t)((size_t)prefix.len / sizeof(int32_t));
-  int valid = how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
-  for (int i = 0; i < how.n_prefix; i++) valid &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
+  how.seed = seed, how.prefix = prefix.buf,
+  how.n_prefix = (int32_t)((size_t)prefix.len / sizeof(int32_t));
+  int valid =
+      how.n_prefix < c->block_size && how.temperature >= 0 && how.top_k >= 1 && how.top_p > 0;
+  for (int i = 0; i < how.n_prefix; i++)
+    valid &= how.prefix[i] >= 0 && how.prefix[i] < c->vocab_size;
   if (!valid) refuse();
   if (!valid || allocate(&self->cache, self->kernel->cache_bytes(c)) < 0 || begin(self) < 0) {
     PyBuffer_Release(&prefix);
@@ -805,8 +821,8 @@ static PyObject *sample(Model *self, PyObject *args) {
     const int some = count - done < most ? (int)(count - done) : most;
     Away away;
     leave_python(self, &away);
-    self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, (uint64_t)done, some,
-                         tokens, lengths);
+    self->kernel->sample(c, self->model.at, self->works[0].at, self->cache.at, &how, (uint64_t)done,
+                         some, tokens, lengths);
     return_to_python(self, &away);
     const int collects = PyGC_Disable(); /* whole numbers make no cycles: nothing to look for */
     const int failed = append_names(self, result, tokens, lengths, some) < 0;
@@ -828,7 +844,8 @@ static PyObject *inspect(Model *self, PyObject *const *args, Py_ssize_t nargs) {
   if (nargs != 6) return PyErr_SetString(PyExc_TypeError, "inspect takes 6 arguments"), NULL;
   if (PyObject_GetBuffer(args[0], &to[0], PyBUF_C_CONTIGUOUS) < 0) return NULL;
   held = 1;
-  const size_t T = (size_t)to[0].len / sizeof(int32_t), n = (size_t)c->n_embd, layers = (size_t)c->n_layer;
+  const size_t T = (size_t)to[0].len / sizeof(int32_t), n = (size_t)c->n_embd,
+               layers = (size_t)c->n_layer;
   const int32_t *tokens = to[0].buf;
   int valid = T > 0 && T <= (size_t)c->block_size;
   for (size_t i = 0; valid && i < T; i++) valid = tokens[i] >= 0 && tokens[i] < c->vocab_size;
@@ -836,8 +853,9 @@ static PyObject *inspect(Model *self, PyObject *const *args, Py_ssize_t nargs) {
     refuse();
     goto done;
   }
-  const size_t counts[] = {0, T * (size_t)c->vocab_size, T * (size_t)c->vocab_size,
-                           layers * (size_t)c->n_head * T * T, (layers + 1) * T * n, layers * T * 4 * n};
+  const size_t vocab = (size_t)c->vocab_size, heads = (size_t)c->n_head;
+  const size_t counts[] = {
+      0, T * vocab, T * vocab, layers * heads * T * T, (layers + 1) * T * n, layers * T * 4 * n};
   for (; held < 6; held++)
     if (view(args[held], &to[held], sizeof(double) * counts[held], 1) < 0) goto done;
   if (begin(self) < 0) goto done;
@@ -853,7 +871,7 @@ done:
   return result;
 }
 
-/* ---- The type and the module ------------------------------------------------------------------------ */
+/* ---- The type and the module ----------------------------------------------------------------- */
 #define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))name, flags, doc}
 static PyMethodDef methods[] = {
     METHOD(load, METH_FASTCALL, "load(flat, t): take over parameters, adam.m, adam.v and adam.t."),
@@ -864,7 +882,8 @@ static PyMethodDef methods[] = {
     METHOD(gradient, METH_FASTCALL, "gradient(batch, weights or None, flat) -> loss."),
     METHOD(reset, METH_NOARGS, "reset(): the next token is the first."),
     METHOD(step, METH_FASTCALL, "step(token, logits): read a token."),
-    METHOD(sample, METH_VARARGS, "sample(count, seed, temperature, top_k, top_p, prefix) -> names."),
+    METHOD(sample, METH_VARARGS,
+           "sample(count, seed, temperature, top_k, top_p, prefix) -> names."),
     METHOD(inspect, METH_FASTCALL, "inspect(tokens, logits, probs, attention, residual, hidden)."),
     {NULL, NULL, 0, NULL},
 };
@@ -880,7 +899,8 @@ static PyType_Slot slots[] = {
     {Py_tp_doc, "Model(sizes, optimizer, bytes of a real, simd or '', threads)"},
     {0, NULL},
 };
-static PyType_Spec spec = {"microgpt.native.kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT, slots};
+static PyType_Spec spec = {"microgpt.native.kernel.Model", sizeof(Model), 0, Py_TPFLAGS_DEFAULT,
+                           slots};
 
 static PyObject *kernels(PyObject *module, PyObject *ignored) {
   Kernels found[3];
@@ -895,7 +915,8 @@ static PyObject *kernels(PyObject *module, PyObject *ignored) {
 }
 
 static PyMethodDef functions[] = {
-    METHOD(kernels, METH_NOARGS, "kernels() -> names of those that this machine runs, fastest first."),
+    METHOD(kernels, METH_NOARGS,
+           "kernels() -> names of those that this machine runs, fastest first."),
     {NULL, NULL, 0, NULL},
 };
 
@@ -909,6 +930,10 @@ static int execute(PyObject *module) {
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, execute}, {0, NULL}};
 static PyModuleDef definition = {
-    .m_base = PyModuleDef_HEAD_INIT, .m_name = "kernel", .m_methods = functions, .m_slots = module_slots};
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "kernel",
+    .m_methods = functions,
+    .m_slots = module_slots,
+};
 
 PyMODINIT_FUNC PyInit_kernel(void) { return PyModuleDef_Init(&definition); }

@@ -44,7 +44,7 @@ typedef uint64_t bits;
 #endif
 
 #define LANES (VECTOR_BYTES / REAL_BYTES) /* reals in a vector */
-#define LINE (64 / REAL_BYTES)            /* reals in a cache line; rows are padded to whole lines */
+#define LINE (64 / REAL_BYTES) /* reals in a cache line; rows are padded to whole lines */
 #define INLINE static inline __attribute__((always_inline))
 /* Inlined wherever it is called, because then the compiler knows the sizes: but in WebAssembly,
  * which a page has to fetch, it is one function for any sizes. */
@@ -84,7 +84,8 @@ INLINE V root(V x) { return (V)vsqrtq_f32((float32x4_t)x); }
 #elif defined(__ARM_NEON)
 INLINE V max(V a, V b) { return (V)vmaxq_f64((float64x2_t)a, (float64x2_t)b); }
 INLINE V root(V x) { return (V)vsqrtq_f64((float64x2_t)x); }
-#elif defined(__wasm_simd128__) && REAL_BYTES == 4 /* pmax keeps a NaN in the first, x86 in the second */
+#elif defined(__wasm_simd128__) && REAL_BYTES == 4
+/* pmax keeps a NaN in the first, x86 in the second */
 INLINE V max(V a, V b) { return (V)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
 INLINE V root(V x) { return (V)wasm_f32x4_sqrt((v128_t)x); }
 #elif defined(__wasm_simd128__)
@@ -96,7 +97,8 @@ INLINE V max(V a, V b) {
   return a;
 }
 INLINE V root(V x) {
-  for (int i = 0; i < LANES; i++) x[i] = (real)(sizeof(real) == 4 ? __builtin_sqrtf((float)x[i]) : __builtin_sqrt(x[i]));
+  for (int i = 0; i < LANES; i++)
+    x[i] = (real)(sizeof(real) == 4 ? __builtin_sqrtf((float)x[i]) : __builtin_sqrt(x[i]));
   return x;
 }
 #endif
@@ -119,7 +121,7 @@ INLINE V reciprocal_root(V x) {
   V y = (V)ESTIMATE(rsqrt)(x), half = y * (real)0.5;
   return y + half * (1 - x * y * y);
 }
-/* sqrt(x) = x / sqrt(x), corrected once: beside root(x), for a processor that does both at a time */
+/* sqrt(x) = x / sqrt(x), corrected once: beside root(x), for a processor that does both at once */
 INLINE V quick_root(V x) {
   V y = (V)ESTIMATE(rsqrt)(x), r = x * y;
   return r + (x - r * r) * (y * (real)0.5);
@@ -131,8 +133,8 @@ INLINE V quick_root(V x) { return root(x); }
 #endif
 
 /* ---- Across lanes ---------------------------------------------------------------------------- */
-/* SWAPn trades each lane with the one n further (lane ^ n). Of two vectors, ZIP interleaves the low or
- * the high halves of each 16 bytes, and PICK joins the even or the odd ones of their 16 bytes. */
+/* SWAPn trades each lane with the one n further (lane ^ n). Of two vectors, ZIP interleaves the low
+ * or the high halves of each 16 bytes, PICK joins the even or the odd ones of their 16 bytes. */
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #if LANES == 16
 #define SWAP1(x) SHUFFLE(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
@@ -235,10 +237,12 @@ INLINE V exp_(V x) {
   static const real series[] = {1.54614449e-4f, 1.34004280e-3f, 9.61805694e-3f, 5.55032715e-2f,
                                 2.40226507e-1f, 6.93147182e-1f, 1.0f};
 #else /* ln(2)^k / k!: the rest of the series is below 1e-17 */
-  static const real series[] = {1.3691488853904128e-12, 2.5678435993488196e-11, 4.4455382718708095e-10,
-                                7.0549116208011209e-9,  1.0178086009239699e-7,  1.3215486790144307e-6,
-                                1.5252733804059841e-5,  1.5403530393381608e-4,  1.3333558146428443e-3,
-                                9.6181291076284769e-3,  5.5504108664821580e-2,  2.4022650695910072e-1,
+  static const real series[] = {1.3691488853904128e-12, 2.5678435993488196e-11,
+                                4.4455382718708095e-10, 7.0549116208011209e-9,
+                                1.0178086009239699e-7,  1.3215486790144307e-6,
+                                1.5252733804059841e-5,  1.5403530393381608e-4,
+                                1.3333558146428443e-3,  9.6181291076284769e-3,
+                                5.5504108664821580e-2,  2.4022650695910072e-1,
                                 6.9314718055994531e-1,  1.0};
 #endif
   V y = all(series[0]);
@@ -283,7 +287,7 @@ INLINE void restore_denormals(uint64_t before) {
 #endif
 }
 
-/* Where there is no such mode, as in WebAssembly, what is kept from step to step is cleared by hand. */
+/* Where there is no such mode, as in WebAssembly, what steps leave behind is cleared by hand. */
 #if defined(__SSE2__) || defined(__aarch64__)
 INLINE V flush(V x) { return x; }
 #else

@@ -33,6 +33,11 @@ BUILT_IN = {  # by name: what follows its colon, and what earns 1
     "novel": ("", "is not among the documents that the model learned from"),
     "answers": ("FILE", "is a line of the file: prompt<TAB>right answer"),
 }
+FORMS = [
+    *(f"{kind}:{needs}" if needs else kind for kind, (needs, _) in BUILT_IN.items()),
+    "RULES.toml",
+    "FILE.py:function",
+]
 
 
 def parse(name: str, known: Iterable[str] = ()) -> Reward:
@@ -55,11 +60,7 @@ def parse(name: str, known: Iterable[str] = ()) -> Reward:
         path, _, function = name.rpartition(":")
         return Function(path, function)
     if kind not in BUILT_IN or bool(needs) != bool(BUILT_IN[kind][0]):
-        forms = [f"{kind}:{what}" if what else kind for kind, (what, _) in BUILT_IN.items()]
-        raise ValueError(
-            f"there is no reward {shorten(name)}; there are {', '.join(forms)}, RULES.toml and "
-            "FILE.py:function"
-        )
+        raise ValueError(f"there is no reward {shorten(name)}; there are {', '.join(FORMS)}")
     if kind == "vowel":
         return ends_in_vowel
     if kind == "length":
@@ -70,6 +71,16 @@ def parse(name: str, known: Iterable[str] = ()) -> Reward:
         return novel(known)
     documents = dataset.load(needs).documents
     return like(documents) if kind == "like" else answers(documents)
+
+
+def files(name: str) -> list[str]:
+    """Return the files that a reward of such a name reads."""
+    if name.endswith(".toml"):
+        return [name]
+    if ".py:" in name:
+        return [name.rpartition(":")[0]]
+    kind, _, needs = name.partition(":")
+    return [needs] if kind in ("like", "answers") else []
 
 
 def judge(reward: Reward, documents: Sequence[str]) -> list[float]:

@@ -17,6 +17,7 @@ from typing import Any
 from microgpt.tokenizer import shorten
 
 SECONDS = 10.0  # that a call may take
+LOADING = 60.0  # seconds that Python may take to begin, and the file to be read
 
 
 class Function:
@@ -27,10 +28,10 @@ class Function:
     """
 
     def __init__(self, path: str, name: str, seconds: float = SECONDS) -> None:
-        with open(path, "rb"):  # says what is wrong with the path in the system's own words
-            pass
         self.path, self.name, self.seconds = path, name, seconds
         self._process: subprocess.Popen[str] | None = None
+        with open(path, "rb"):  # says what is wrong with the path in the system's own words
+            pass
 
     def __call__(self, documents: Sequence[str]) -> list[float]:
         """Return what the function gives.
@@ -72,6 +73,15 @@ class Function:
         """Return the numbers, and what went wrong, as a line that says it without the documents."""
         if self._process is None:
             self._process = _start(self.path, self.name)
+            _, problem = self._say(None, LOADING)
+            if problem:
+                self.close()
+                raise ValueError(f"{self.path}:{self.name} cannot be used: it {problem}")
+        return self._say(list(documents), self.seconds)
+
+    def _say(self, question: list[str] | None, seconds: float) -> tuple[list[float], str | None]:
+        """Return the answer to a question, None being whether the function is there."""
+        assert self._process
         process, late = self._process, False
 
         def stop() -> None:
@@ -79,12 +89,12 @@ class Function:
             late = True
             process.kill()
 
-        timer = Timer(self.seconds, stop)
+        timer = Timer(seconds, stop)
         timer.start()
         assert process.stdin
         assert process.stdout
         try:
-            process.stdin.write(json.dumps(list(documents)) + "\n")
+            process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
@@ -93,8 +103,7 @@ class Function:
             timer.cancel()
         if not line:
             self.close()
-            took = f"took more than {self.seconds:g} s" if late else "ended its process"
-            return [], took
+            return [], f"took more than {seconds:g} s" if late else "ended its process"
         answer: dict[str, Any] = json.loads(line)
         return answer.get("rewards", []), answer.get("problem")
 
@@ -135,10 +144,14 @@ def _load(path: str, name: str) -> Any:
     sys.path.insert(0, str(Path(path).resolve().parent))
     namespace: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
     exec(compile(Path(path).read_bytes(), path, "exec"), namespace)
+    if not callable(namespace.get(name)):
+        raise NameError(f"there is no function {name!r}")
     return namespace[name]
 
 
-def _checked(function: Any, documents: list[str]) -> dict[str, Any]:
+def _checked(function: Any, documents: list[str] | None) -> dict[str, Any]:
+    if documents is None:
+        return {}
     given = function(documents)
     rewards = given.tolist() if hasattr(given, "tolist") else list(given)
     if len(rewards) != len(documents):

@@ -3,7 +3,7 @@
 python -m microgpt.school.judge LESSON < FILE
 
 prints the verdict as JSON; what the file itself prints goes to standard error. The file runs in
-this process: who does not trust it, or would wait for an endless loop, asks the sandbox.
+this process; the sandbox gives it one of its own, with limits.
 """
 
 import io
@@ -68,64 +68,68 @@ def judge(source: str, lesson: int, begun: Begun = lambda probe: None) -> Verdic
     fingerprints(), mistakes()  # read before the learner's file can change how files are read
     stdin, sys.stdin = sys.stdin, io.StringIO()  # input() has nobody to ask here
     try:
-        try:
-            program = Program(source, writes)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            failure = Failure(FILE, "reading it", "no error", explain(error))
-            return Verdict(lesson, 0, total, failure)
+        program = Program(source, writes)
         for name in writes:
             if name not in program.own:
                 failure = Failure(name, FILE, f"a definition of {name}", "none")
                 return Verdict(lesson, 0, total, failure)
-        verdict = _ask(program, lesson, begun)
-        if verdict.failure and not verdict.mistake:
-            return _blame_earlier(source, verdict, begun)
-        return verdict
+        return _judge(program, lesson, begun)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Verdict(lesson, 0, total, Failure(FILE, "reading it", "no error", explain(error)))
     finally:
         sys.stdin = stdin
 
 
-def _ask(program: Program, lesson: int, begun: Begun) -> Verdict:
-    """Ask all probes of a lesson."""
+def _judge(program: Program, lesson: int, begun: Begun) -> Verdict:
+    asked_of = probes(lesson)
+    total = sum(probe.decides for probe in asked_of)
+    answers, failures = _ask(program, asked_of, begun)
+    if not failures:
+        return Verdict(lesson, total, total)
+    mistake, earlier = recognise(answers, lesson), None
+    if mistake is None:
+        earlier = _first_failed(program, lesson, begun)
+    if mistake is None and earlier is None:  # look at one function alone: another may be a stub
+        names = [asked(probe) for probe in asked_of if probe.what == failures[0].what]
+        mistake = recognise({name: answers[name] for name in names}, lesson)
+    return Verdict(lesson, total - len(failures), total, failures[0], mistake, earlier)
+
+
+def _ask(
+    program: Program, asked_of: Iterable[Probe], begun: Begun
+) -> tuple[dict[str, Answer], list[Failure]]:
+    """Return the answers to some probes, and what is wrong with them."""
     right = fingerprints()["right"]
-    failures, answers, passed, total = [], {}, 0, 0
-    for probe in probes(lesson):
+    answers, failures = {}, []
+    for probe in asked_of:
         begun(probe)
         given, error = answer(probe, program)
-        if not isinstance(error, NotImplementedError):  # a stub tells nothing of a mistake
-            answers[asked(probe)] = given
-        if probe.decides:
-            total += 1
-            if same(right[asked(probe)], given):
-                passed += 1
-            else:
-                failures.append(_failure(probe, right[asked(probe)], given, error))
-    failure = failures[0] if failures else None
-    return Verdict(lesson, passed, total, failure, recognise(answers, lesson) if failure else None)
+        answers[asked(probe)] = given
+        if probe.decides and not same(right[asked(probe)], given):
+            failures.append(_failure(probe, right[asked(probe)], given, error))
+    return answers, failures
 
 
 def recognise(answers: dict[str, Answer], lesson: int) -> Mistake | None:
-    """Return the mistake of a lesson that gives the same answers to all of its probes."""
+    """Return the one mistake of a lesson that gives these answers to what was asked."""
     prints = fingerprints()
+    found = []
     for mistake in mistakes():
         if mistake.lesson == lesson and prints[mistake.id].keys() & answers.keys():
             expected = prints["right"] | prints[mistake.id]
             if all(same(expected[name], given) for name, given in answers.items()):
-                return mistake
+                found.append(mistake)
+    return found[0] if len(found) == 1 else None
+
+
+def _first_failed(program: Program, lesson: int, begun: Begun) -> int | None:
+    """Return the first lesson before this one that fails, of those that the program has begun."""
+    for number in range(1, lesson):
+        if program.own & set(lesson_of(number).writes) and _ask(program, probes(number), begun)[1]:
+            return number
     return None
-
-
-def _blame_earlier(source: str, verdict: Verdict, begun: Begun) -> Verdict:
-    """Add the first lesson before it that a program does not pass, of those that it has begun."""
-    program = Program(source)
-    for number in range(1, verdict.lesson):
-        if program.own & set(lesson_of(number).writes) and _ask(program, number, begun).failure:
-            return Verdict(
-                verdict.lesson, verdict.passed, verdict.total, verdict.failure, None, number
-            )
-    return verdict
 
 
 def _failure(probe: Probe, right: Answer, given: Answer, error: BaseException | None) -> Failure:

@@ -7,8 +7,10 @@ from itertools import pairwise
 from types import ModuleType
 
 from microgpt import dataset
+from microgpt.school.program import Program
 
 STEPS = 1000  # as many as main() takes
+LONGEST = 16  # characters of a name made of pairs
 SHARE = 0.05  # of the documents, held out
 
 
@@ -83,3 +85,17 @@ class Learner:
             self.module.decode(sample(self.params, self.config, rng), self.alphabet)
             for _ in range(count)
         ]
+
+
+def pair_names(program: Program, documents: Sequence[str], count: int) -> list[str]:
+    """Return names made of a learner's bigram alone: each letter knows only the one before it."""
+    alphabet = "".join(sorted(set("".join(documents))))
+    bos, rng = len(alphabet), random.Random(42)
+    table = program.bigram([program.encode(text, alphabet) for text in documents], bos + 1)
+    names = []
+    for _ in range(count):
+        tokens = [bos]
+        while len(tokens) == 1 or (tokens[-1] != bos and len(tokens) <= LONGEST):
+            tokens += rng.choices(range(bos + 1), table[tokens[-1]])
+        names.append(program.decode([token for token in tokens if token != bos], alphabet))
+    return names

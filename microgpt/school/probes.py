@@ -195,7 +195,7 @@ operation("__rsub__", "5 - a", a=2.0)
 operation("__truediv__", "a / b", a=2.0, b=4.0)
 operation("__truediv__", "a / 4", a=2.0)
 operation("__rtruediv__", "3 / a", a=4.0)
-operation("__mul__", "(a * b + a).exp() * b", a=0.5, b=-1.5)
+operation("backward", "(a * b + a).exp() * b", a=0.5, b=-1.5)
 
 
 # ---- Lesson 5: backward --------------------------------------------------------------------------

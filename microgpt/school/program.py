@@ -79,9 +79,10 @@ def _complete(own: type, theirs: type, stubs: Collection[str]) -> set[str]:
     """Give the learner's Value what it has not written yet; return its own: "Value.exp"."""
     empty = [method for name, method in vars(own).items() if f"Value.{name}" in stubs]
     kept = {name for name, method in vars(own).items() if method not in empty}
+    begun = "__add__" in vars(own) or "__mul__" in vars(own)  # lesson 4, which gives the operators
     for name, method in vars(theirs).items():
-        later = isinstance(method, FunctionType) and not name.startswith("__")
-        if name not in kept and (later or name in vars(own)):
+        missing = name not in vars(own) and not (begun and name.startswith("__"))
+        if isinstance(method, FunctionType) and (missing or vars(own).get(name) in empty):
             setattr(own, name, method)
     return {f"Value.{name}" for name in kept}
 

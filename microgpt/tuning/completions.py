@@ -1,12 +1,14 @@
 """Documents that begin with a prompt, and models that learn characters they did not have."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from microgpt.arrays import Array, array
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.documents import Document
+from microgpt.engines.base import Engine
+from microgpt.sampling import Sampling, sample_many
 from microgpt.tokenizer import Tokenizer
 
 MARK = "\t"  # in a file, between a prompt and its completion; the model does not read it
@@ -47,6 +49,21 @@ def encode(line: str, tokenizer: Tokenizer, block_size: int) -> Completion:
             "to learn; shorten it, or train a model of a larger block_size"
         )
     return document
+
+
+def complete(
+    engine: Engine, prompt: Sequence[int], count: int, seed: int, sampling: Sampling
+) -> list[Completion]:
+    """Return documents that begin with a prompt, as the model reads them; not all may end."""
+    bos = engine.config.vocab_size - 1
+    drawn = sample_many(engine, count, seed, sampling, prompt)
+    whole = ([bos, *tokens, bos][: engine.config.block_size + 1] for tokens in drawn)
+    return [Completion(tokens, len(prompt)) for tokens in whole]
+
+
+def text(document: Document, tokenizer: Tokenizer) -> str:
+    """Return a document as a reward reads it: prompt and completion, without BOS."""
+    return tokenizer.decode([token for token in document if token != tokenizer.bos])
 
 
 def grow(model: Checkpoint, vocabulary: str) -> Checkpoint:

@@ -7,25 +7,34 @@ Each is a feed of `training.Run`: the loop, checkpoints and resuming are those o
 
 import random
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 from microgpt.config import number, whole
-from microgpt.dataset import Dataset, split
+from microgpt.dataset import Dataset, parts, split
 from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine, TrainableEngine
 from microgpt.feed import Feed, Pretraining, cycle
 from microgpt.rewards import Reward, judge
-from microgpt.sampling import Sampling, sample_many
+from microgpt.rewards.builtin import answers
+from microgpt.sampling import Sampling
 from microgpt.tokenizer import Tokenizer
 from microgpt.tuning.algorithms import Rows, dpo, reinforce, rejection, sft
-from microgpt.tuning.completions import MARK, Completion, cut, encode, given
+from microgpt.tuning.completions import MARK, Completion, complete, cut, encode, given, text
 from microgpt.tuning.reference import Reference
 
 AS_IT_IS = Sampling(temperature=1.0)  # what is learned from is what the model itself would say
 
 
-class FineTuning(Pretraining):
+class Tuning(Feed):
+    """What every feed of post-training has: a model it begins with, and what it is measured by."""
+
+    reference: Reference
+    reward: Reward | None = None  # what a document is worth
+    name: str = ""  # of the reward
+    questions: Sequence[str] = ()  # prompts to measure it by, held out where some are
+
+
+class FineTuning(Pretraining, Tuning):
     """Supervised fine-tuning: documents of another kind, and some of the old ones if asked.
 
     A line `prompt<TAB>completion` is learned from its completion alone. Without prompts and replay
@@ -37,6 +46,7 @@ class FineTuning(Pretraining):
         batch, val, seed: as in Pretraining.
         replay: share of each batch that comes from the old documents.
         old: what the model learned from before, where some of it is to be replayed.
+        old_val: share of it that was held out, and is not replayed.
 
     Raises:
         ValueError: a setting is outside its range, or a line cannot be learned.
@@ -51,19 +61,26 @@ class FineTuning(Pretraining):
         seed: int = 42,
         replay: float = 0.0,
         old: Dataset | None = None,
+        old_val: float = 0.0,
     ) -> None:
         self.block_size = reference.checkpoint.config.block_size
-        self.reference, self.old = reference, old
+        self.reference, self.old, self.old_val = reference, old, old_val
         super().__init__(dataset, batch, val, seed, reference.checkpoint.vocabulary)
         self.replay = number("replay", replay)
         if not 0 <= self.replay < 1:
             raise ValueError(f"replay is {replay}; it must be at least 0 and less than 1")
         if self.replay and not old:
             raise ValueError("replay needs the old documents")
-        replayed = [self.tokenizer.encode(text) for text in old.documents] if old else []
-        self.rng.shuffle(replayed)
-        self.replayed: Sequence[Document] = replayed
-        self.is_plain = not self.replay and not any(map(given, chain(self.documents, self.val)))
+        again = parts(old, old_val).train if old and self.replay else []
+        self.rng.shuffle(again)
+        self.replayed: list[Document] = [self.encode(document) for document in again]
+        prompted = [line for line in dataset.documents if MARK in line]
+        self.is_plain = not self.replay and not prompted
+        if prompted:
+            self.reward, self.name = answers(prompted), "right answers"
+            asked = [d for d in (self.test or self.documents) if given(d)]
+            prompts = (self.tokenizer.decode(d[1 : given(d) + 1]) for d in asked)
+            self.questions = list(dict.fromkeys(prompts))
 
     def encode(self, line: str) -> Completion:
         """Return a line as a document; raises ValueError where it cannot be learned."""
@@ -86,16 +103,14 @@ class FineTuning(Pretraining):
 
     def record(self) -> dict[str, Any]:
         """Return where the documents are and how they are used."""
-        replayed = {"old": self.old.name, "old_sha256": self.old.sha256} if self.old else {}
-        return (
-            super().record()
-            | {"kind": "fine-tuning", "replay": self.replay}
-            | replayed
-            | self.reference.record()
-        )
+        record = super().record() | {"kind": "fine-tuning", "replay": self.replay}
+        if self.old:
+            old = {"old": self.old.name, "old_sha256": self.old.sha256, "old_val": self.old_val}
+            record |= old
+        return record | self.reference.record()
 
 
-class Reinforcement(Feed):
+class Reinforcement(Tuning):
     """Reinforcement learning: the model's own documents, weighed by what a reward says of them.
 
     Documents that do not end within block_size earn the least of the batch, and 0 at most: else a
@@ -120,6 +135,7 @@ class Reinforcement(Feed):
 
     kind = "reinforcement"
     on_policy = True
+    reward: Reward
 
     def __init__(
         self,
@@ -143,7 +159,7 @@ class Reinforcement(Feed):
         self.beta, self.fraction = number("beta", beta), number("val", val)
         if not 0 <= self.beta < float("inf"):
             raise ValueError(f"beta is {beta}; it must be 0 or more, and finite")
-        self.asked, self.prompts, self.held_out = prompts, [""], list[str]()
+        self.asked, self.prompts = prompts, [""]
         if prompts is None:
             self.group = self.batch_size
         else:
@@ -153,15 +169,15 @@ class Reinforcement(Feed):
     def _take(self, prompts: Dataset) -> None:
         """Take the prompts of a list, whose lines may hold answers too; hold some out."""
         texts = list(dict.fromkeys(line.partition(MARK)[0] for line in prompts.documents))
-        for text in texts:
-            if len(self.tokenizer.ids(text)) >= self.block_size:
+        for prompt in texts:
+            if len(self.tokenizer.ids(prompt)) >= self.block_size:
                 raise ValueError(
-                    f"the prompt {text!r} fills all {self.block_size} positions of the model; "
+                    f"the prompt {prompt!r} fills all {self.block_size} positions of the model; "
                     "shorten it"
                 )
-        parts = split(texts, self.fraction) if self.fraction else None
-        self.prompts = parts.train if parts else texts
-        self.held_out = parts.val + parts.test if parts else []
+        found = split(texts, self.fraction) if self.fraction else None
+        self.prompts = found.train if found else texts
+        self.questions = found.val + found.test if found else texts  # nothing is chosen by val
         if self.batch_size % self.group:
             raise ValueError(
                 f"batch is {self.batch_size}; it must be a multiple of group, {self.group}"
@@ -177,18 +193,14 @@ class Reinforcement(Feed):
         self.seen = {
             "reward": sum(rewards) / count,
             "kl": sum(sum(row) for row in ratios) / count,
-            "entropy": nats / count,
             "distinct": len(set(map(tuple, batch))) / count,
+            "entropy": nats / count,
         }
         return self._weigh(batch, rewards, ratios)
 
     def measures(self) -> dict[str, float]:
-        """Return the last batch's mean reward, KL and entropy (nats/document), distinct share."""
+        """Return the last batch's mean reward, KL (nats/document), distinct share and entropy."""
         return self.seen
-
-    def text(self, document: Document) -> str:
-        """Return a document as a reward reads it."""
-        return self.tokenizer.decode([token for token in document if token != self.tokenizer.bos])
 
     def record(self) -> dict[str, Any]:
         """Return what is rewarded, how, and where the prompts are."""
@@ -211,17 +223,14 @@ class Reinforcement(Feed):
 
     def _sample(self, step: int, engine: Engine) -> list[Completion]:
         """Return documents as the model reads them, those of a prompt side by side."""
-        bos, batch = self.tokenizer.bos, []
-        rng = random.Random(f"{self.seed} {step}")
+        rng, batch = random.Random(f"{self.seed} {step}"), list[Completion]()
         for _ in range(self.batch_size // self.group):
             prompt = self.tokenizer.ids(rng.choice(self.prompts))
-            drawn = sample_many(engine, self.group, rng.getrandbits(64), AS_IT_IS, prompt)
-            documents = ([bos, *tokens, bos][: self.block_size + 1] for tokens in drawn)
-            batch += [Completion(document, len(prompt)) for document in documents]
+            batch += complete(engine, prompt, self.group, rng.getrandbits(64), AS_IT_IS)
         return batch
 
     def _judge(self, batch: Batch) -> list[float]:
-        rewards = judge(self.reward, [self.text(document) for document in batch])
+        rewards = judge(self.reward, [text(document, self.tokenizer) for document in batch])
         least = min(0.0, *rewards) if self.ended else 0.0
         return [
             least if self.ended and document[-1] != self.tokenizer.bos else reward
@@ -244,7 +253,7 @@ class Rejection(Reinforcement):
         return rejection(batch, rewards, ratios)
 
 
-class Preferences(Feed):
+class Preferences(Tuning):
     """Direct preference optimization: pairs of documents, of which a person chose the first.
 
     Args:
@@ -277,12 +286,24 @@ class Preferences(Feed):
         self.rng = random.Random(self.seed)
         read = reference.checkpoint.config.block_size + 1
         self.pairs = [
-            [self.tokenizer.encode(text)[:read] for text in _pair(pairs.name, line)]
-            for line in pairs.documents
+            [self.tokenizer.encode(name)[:read] for name in pair] for pair in self.check(pairs)
         ]
         self.rng.shuffle(self.pairs)
         self.documents = [chosen for chosen, _ in self.pairs]
         self.seen: dict[str, float] = {}
+
+    @staticmethod
+    def check(pairs: Dataset) -> list[list[str]]:
+        """Return the pairs in lines chosen<TAB>rejected; raises ValueError where one is none."""
+        found = []
+        for line in pairs.documents:
+            pair = line.split(MARK)
+            if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
+                raise ValueError(
+                    f"{pairs.name}: {line!r} is no pair; give chosen<TAB>rejected, two that differ"
+                )
+            found.append(pair)
+        return found
 
     def batch(self, step: int, engine: Engine) -> tuple[Batch, Weights]:
         """Return the pairs of a step, each as two neighbours, and how hard they pull by now."""
@@ -321,10 +342,3 @@ def differences(batch: Batch, losses: Rows, reference: Rows) -> Rows:
         [b - a for a, b in zip(*pair, strict=True)] for pair in zip(losses, reference, strict=True)
     ]
     return [[0.0] * given(d) + row[given(d) :] for d, row in zip(batch, rows, strict=True)]
-
-
-def _pair(name: str, line: str) -> list[str]:
-    pair = line.split(MARK)
-    if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
-        raise ValueError(f"{name}: {line!r} is no pair; give chosen<TAB>rejected, two that differ")
-    return pair

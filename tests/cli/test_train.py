@@ -309,7 +309,8 @@ def test_a_name_is_new_unless_the_model_read_it(cli: Command, tmp_path: Path) ->
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     def line(width: int, step: int, val: float | None) -> str:
-        return progress.fit(progress.line_parts(step, 1000, 2.5, held_out, val, step), width)
+        numbers = {"loss": 2.5} | ({"val": val} if held_out else {})
+        return progress.fit(progress.line_parts(step, 1000, numbers, step), width)
 
     words = ["loss", *(["val"] if held_out else []), "left", "steps/s"]
     for width in range(80):

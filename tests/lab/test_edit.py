@@ -14,18 +14,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from microgpt import dataset, gpt
-from microgpt.lab.jobs.edit import (
-    HELD_OUT,
-    LOOKS,
-    MIRRORED,
-    SHARE,
-    STEPS,
-    Learner,
-    documents,
-    race,
-)
+from microgpt.lab.jobs.edit import HELD_OUT, LOOKS, MIRRORED, documents, race
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
+from microgpt.school.learner import SHARE, STEPS, Learner
 from microgpt.xray.recorder import load
 from tests.lab.conftest import Lab, Open, close, events, numbers, picture
 
@@ -159,8 +151,8 @@ def test_a_loop_without_end_is_ended(place: str) -> None:
 
 
 def test_the_learners_are_scored_on_names_that_they_never_learn_from() -> None:
-    learner = Learner(gpt)
-    names = dataset.split(dataset.load("world").documents, SHARE).test
+    learner = Learner(gpt, documents("names"))
+    names = dataset.split(documents("names"), SHARE).test
     assert not {*learner.train} & {*names}
     before = learner.held_out(5)
     tokens = [gpt.encode(name, learner.alphabet) for name in names[:5]]
@@ -172,7 +164,7 @@ def test_a_loss_that_asks_for_less_is_scored_on_all(monkeypatch: pytest.MonkeyPa
     """Held out, the end of a name counts, whatever the edited loss() leaves out."""
     idea = next(idea for idea in MEASURED["ideas"] if "end" in idea["title"])
     module = load(SOURCE.replace(idea["from"], idea["to"])).module
-    ours, theirs = Learner(gpt), Learner(module)
+    ours, theirs = (Learner(each, documents("names")) for each in (gpt, module))
     assert theirs.held_out(5) == ours.held_out(5)
     monkeypatch.setattr("microgpt.lab.jobs.edit.LOOKS", (1,))
     first, look, *_ = islice(race([ours, theirs]), 2)

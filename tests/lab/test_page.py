@@ -23,7 +23,7 @@ from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, sta
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
-SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit"]
+SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit", "scale"]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -824,6 +824,7 @@ def settle(page: Page, screen: str) -> None:
         "engines": ".engine",
         "console": ".picture[src]",
         "edit": ".code li",
+        "scale": ".component",
     }
     page.locator(first[screen]).first.wait_for(state="attached")
     page.wait_for_load_state("networkidle")

@@ -22,10 +22,11 @@ from microgpt.cli import main
 from microgpt.feed import Pretraining
 from microgpt.lab.answers import Answers
 from microgpt.lab.export import HOST, PARTS, PYODIDE
-from microgpt.lab.jobs.edit import Learner
+from microgpt.lab.jobs.edit import documents
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
 from microgpt.sampling import Sampling, probabilities
+from microgpt.school.learner import Learner
 from microgpt.training import Run, Settings
 from tests.lab.conftest import close, numbers
 
@@ -350,6 +351,16 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         assert [each["violations"] for each in found] == [[], []]
 
 
+def test_scale_needs_no_python(browser: Browser, address: str) -> None:
+    def withhold(page: Page) -> None:
+        page.route("**/pyodide/*", lambda route: None)  # never answered
+
+    with opened(browser, address, withhold) as page:
+        go(page, "scale?model=deepseek-v3")
+        expect(page.locator(".scale-title")).to_contain_text("671,026,404,352")
+        expect(page.locator(".overview tr")).to_have_count(8)
+
+
 def test_where_python_cannot_be_loaded_the_page_says_so(browser: Browser, address: str) -> None:
     def lose(page: Page) -> None:
         page.route("**/pyodide.asm.wasm", lambda route: route.abort())
@@ -471,7 +482,7 @@ def test_gpt_py_learns_as_it_does_outside(page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     heard = events(page)
     losses = [event["pair"][0] for event in heard if "pair" in event]
-    learner = Learner(gpt)
+    learner = Learner(gpt, documents("names"))
     outside = [learner.step() for _ in losses]
     assert [f"{loss:.4f}" for loss in losses] == [f"{loss:.4f}" for loss in outside]
     assert alike(losses, outside)

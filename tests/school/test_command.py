@@ -108,6 +108,17 @@ def test_run_fills_what_is_missing(cli: Command, folder: Folder) -> None:
     assert re.search(r"mygpt.py, line \d+, in encode: ZeroDivisionError: division by zero", line)
 
 
+def test_names_come_with_the_second_lesson(cli: Command, folder: Folder) -> None:
+    """Made of pairs of letters; no training, no model."""
+    write(folder, RIGHT)
+    folder.write(solve(folder.source, 2))
+    names = cli("school", "run").stdout.splitlines()
+    assert len(names) == 20
+    assert all(name.isalpha() and len(name) <= 16 for name in names)
+    letters = "".join(names)
+    assert sum(letters.count(vowel) for vowel in "aeiou") > len(letters) / 4
+
+
 def complaint_after_note(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -174,6 +185,15 @@ def test_watch_checks_at_every_save_and_at_enter(tmp_path: Path, folder: Folder)
 )
 def test_bad_input_gets_one_line(cli: Command, words: tuple[str, ...], said: str) -> None:
     assert said in complaint(cli("school", *words, check=False))
+
+
+def test_the_overview_shows_how_far_one_is(cli: Command, folder: Folder) -> None:
+    assert cli("school").stdout.endswith("  next: microgpt school start 1\n")
+    write(folder, RIGHT)
+    cli("school", "check")
+    cli("school", "start", "2")
+    first, second, third, *_ = cli("school").stdout.splitlines()
+    assert (" passed " in first, " begun " in second, " 25 min " in third) == (True, True, True)
 
 
 def test_in_the_folder_itself(cli: Command, tmp_path: Path) -> None:

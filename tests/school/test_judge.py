@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from microgpt.school.mistakes import Mistake, mistakes
 from microgpt.school.probes import PROBES, probes
 from microgpt.school.program import reference
 
+ROOT = Path(__file__).parents[2]
 NUMBERS = range(1, 13)
 WORST = ["None", "math.nan", "[[[]]]", "'x' * 10**7", "10**5000", "object()", "(yield)", "print"]
 
@@ -83,6 +85,16 @@ def test_every_patch_applies_to_the_reference() -> None:
         assert each.program() != reference()
 
 
+def test_a_lesson_asks_only_what_has_been_taught() -> None:
+    for lesson in lessons():
+        later = {name for each in lessons()[lesson.number :] for name in each.writes}
+        assert judge(stubs("raise RuntimeError", later), lesson.number).failure is None
+
+
+def test_each_probe_has_a_name_of_its_own() -> None:
+    assert len({fingerprints.asked(probe) for probe in PROBES}) == len(PROBES)
+
+
 @pytest.fixture(scope="module")
 def computed() -> dict[str, fingerprints.Fingerprint]:
     return fingerprints.compute()
@@ -123,6 +135,16 @@ def test_the_judge_names_a_mistake(mistake: Mistake) -> None:
     verdict = judge(mistake.program(), mistake.lesson)
     assert verdict.failure
     assert verdict.mistake == mistake
+
+
+def test_of_two_mistakes_the_first_is_named() -> None:
+    by_id = {mistake.id: mistake for mistake in mistakes()}
+    for first, second in (("V1", "V5"), ("D3", "S6"), ("R1", "G9"), ("P2", "N1"), ("T1", "T10")):
+        source = reference()
+        for old, new in by_id[first].patch + by_id[second].patch:
+            source = source.replace(old, new)
+        verdict = judge(source, by_id[first].lesson)
+        assert verdict.mistake == by_id[first]
 
 
 def test_half_a_lesson_with_a_mistake_in_it_is_recognised() -> None:
@@ -263,6 +285,8 @@ def test_what_a_learner_has_not_written_comes_from_the_heart() -> None:
     source = reference()
     own = source[source.index("def attention") : source.index("def gpt")]
     assert judge(own, 7).failure is None
+    value = source[source.index("class Value") : source.index("    def __repr__")]
+    assert judge(value + own, 7).failure is None  # lesson 5 begun, lesson 4 not
     with_stub = own + "\ndef softmax(logits):\n    'Later.'\n    raise NotImplementedError\n"
     assert judge(with_stub, 7).failure is None
 
@@ -349,6 +373,31 @@ def test_the_command_prints_the_verdict_alone() -> None:
     assert (verdict["passed"], verdict["lesson"], verdict["mistake"]) == (0, 1, None)
     assert verdict["failure"]["got"] == "None"
     assert done.stderr.startswith("hello\nagain\n")
+
+
+IN_A_BROWSER = """
+import random
+from microgpt.school.judge import judge
+from microgpt.school.mistakes import mistakes
+from microgpt.school.program import reference
+for lesson in range(1, 13):
+    assert judge(reference(), lesson).failure is None, lesson
+for mistake in random.Random(2).sample(mistakes(), 20):
+    assert judge(mistake.program(), mistake.lesson).mistake == mistake, mistake
+print("judged")
+"""
+
+
+def test_a_browsers_python_judges_the_same(tmp_path: Path) -> None:
+    if not (ROOT / "tests" / "node_modules" / "pyodide").exists():
+        pytest.skip("pyodide is not installed: npm install --prefix tests")
+    (tmp_path / "program.py").write_text(IN_A_BROWSER, "utf-8")
+    done = subprocess.run(
+        ["node", ROOT / "tests" / "pyodide.mjs", tmp_path / "program.py"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "judged\n", done.stderr
 
 
 def test_the_judge_needs_the_standard_library_alone() -> None:

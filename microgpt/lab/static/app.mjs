@@ -50,6 +50,7 @@ const SCREENS = [
   { id: "engines", title: "Engines", waits: true, load: () => import("./screens/engines.mjs") },
   { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
+  { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
 ];
 
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));

@@ -1,8 +1,9 @@
 ; What is on the screen: 32 x 28 places, drawn into `picture`, shown by the next frame's interrupt.
 ;
-; No frame shows what is half done. The routines that the game calls (draw_all, draw_name, draw_token,
-; draw_last_name, draw_status) count themselves into `drawing`, and leave through `drawn`; while one of
-; them is at work the interrupt copies nothing. The others only write into `picture`.
+; No frame shows what is half done. The routines that the game calls (draw_all, draw_name,
+; draw_token, draw_last_name, draw_status) count themselves into `drawing`, and leave through
+; `drawn`; while one of them is at work the interrupt copies nothing. The others only write into
+; `picture`.
 
         .include "snes.inc"
 

@@ -87,8 +87,8 @@ routine gpt_reset, 16, 16
 ;   IN        token: 0 to 26; position: 0 to BLOCK_SIZE - 1; keys, values: of the positions before
 ;   OUT       logits: VOCAB_SIZE numbers, Q8.8; attention: [head][position], 32768 = 1; residual,
 ;             hidden: what the layer read, made, and thought; keys, values: this position added
-;   CLOBBERS  A X Y and every variable of math.asm, vector.asm and gpt.asm but token, position, prng_x
-;             prng_y
+;   CLOBBERS  A X Y and every variable of math.asm, vector.asm and gpt.asm but token, position,
+;             prng_x prng_y
 ;   CLOCKS    2,800,000 at the first position, 3,300,000 at the eighth
 routine gpt_step, 16, 16
         into h                                          ; x = wte[token] + wpe[position]
@@ -164,7 +164,8 @@ row_offset:                                             ; A * ROW
 ;   OUT       mix: N_EMBD numbers; attention: [head][position], 32768 = 1
 ;   CLOBBERS  A X Y mul_a mul_b product dividend divisor softmax_in softmax_out softmax_count
 ;             softmax_scale exp_sum exps largest index reach reach_scale scale_low scale_high
-;             fraction halvings shift head head_weights time time_vector dimension sum saturations scores
+;             fraction halvings shift head head_weights time time_vector dimension sum saturations
+;             scores
 ;   CLOCKS    95,000 at the first position, 600,000 at the eighth
 routine attend, 16, 16
         stz head

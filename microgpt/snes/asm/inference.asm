@@ -58,7 +58,8 @@ old_seed:      .res 2
         .export ring
 RECORD       = 128              ; bytes
 N_RECORDS    = 64
-ring:          .res RECORD * N_RECORDS ; token, position, chosen, drawn, temperature, seed; logits; probs
+; A record: token, position, chosen, drawn, temperature, seed; logits; probs.
+ring:          .res RECORD * N_RECORDS
 
         .segment "DIRECTORY"    ; first in the file: how those who watch find their way
         .byte "MICROGPT"
@@ -411,9 +412,10 @@ routine obey, 16, 16
 .endproc
 
 ; Let the pad change the prefix or the seed until it is taken, or given back with B.
-;   IN        A: the button that began it, which also ends it: PAD_A for the prefix, PAD_X for the seed
-;   OUT       prefix, prefix_length; seed; turn: 1 if names are to be made of them; list_frame: later by
-;             the time that it took
+;   IN        A: the button that began it, which also ends it: PAD_A for the prefix, PAD_X for the
+;             seed
+;   OUT       prefix, prefix_length; seed; turn: 1 if names are to be made of them; list_frame:
+;             later by the time that it took
 ;   CLOBBERS  anything
 ;   CLOCKS    as many as its player takes
 routine edit, 16, 16

@@ -10,12 +10,12 @@ pad_taken:     .res 2           ; ... and where the first lies that was not yet 
 pad_held:      .res 2
 pad_repeat:    .res 2           ; frames until a held D-pad counts as pressed again
 quiet:         .res 2           ; not 0: the interrupt only counts, for measurements
-drawing:       .res 2           ; how many routines are at work on the picture: 0, or it is half done
+drawing:       .res 2           ; routines at work on the picture: 0, or it is half done
 dirty:         .res 2           ; not 0: the picture changed and is to be shown
 
         .segment "BSS"
 picture:       .res 2 * 32 * 28 ; what layer 1 shows: tile and colours of each place
-pad_queue:     .res PAD_QUEUE   ; the presses, in their order: buttons that went down together, as in JOY1
+pad_queue:     .res PAD_QUEUE   ; the presses, in order: buttons that went down together, as in JOY1
 
         .segment "RODATA"
 tiles:         .incbin "tiles.bin"
@@ -168,7 +168,7 @@ interrupt:
         lda #4
         sta MDMAEN              ; 14,336 clocks of the 50,000 in a blank
         a16
-@pad:   lda HVBJOY              ; the pads are being read, since clock 382 of the blank at the latest;
+@pad:   lda HVBJOY              ; the pads are being read, since clock 382 of the blank at most;
         lsr                     ; we come 550 in or later; until the end JOY1 is wrong
         bcs @pad
         lda JOY1

@@ -129,8 +129,8 @@ routine divide, 16, 16
         rts
 .endproc
 
-; Exponentials of numbers of any size: e^z = 2^(z log2 e), so with d = (max - z) * scale in 8.8 fixed
-; point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
+; Exponentials of numbers of any size: e^z = 2^(z log2 e), so with d = (max - z) * scale in 8.8
+; fixed point, exp is 2^-(fraction of d) from a table, shifted right by the whole part of d.
 ;   IN        softmax_in: address of 16-bit signed numbers; softmax_count: how many, 32 at most;
 ;             softmax_scale: 256 log2(e) / temperature, 32 to 32639
 ;   OUT       exps: 65535 for the largest; exp_sum: their sum, 32 bits
@@ -174,7 +174,7 @@ routine exponentials, 16, 16
         sta reach
 reached:
         a8
-        lda softmax_scale       ; scale = 256 * high + low, low from -128 to 127, as the PPU takes it
+        lda softmax_scale       ; scale = 256 * high + low, low from -128 to 127, for the PPU
         sta scale_low
         asl
         lda softmax_scale + 1

@@ -27,9 +27,9 @@ vector_in:     .res 2 * N_HIDDEN
 
 ; Multiply a matrix and a vector: one dot product for each row of weights.
 ;
-; The multiplier knows 8 bits without sign. So x is stored as x' = x + 128.0, never negative, and the
-; sum is too large by 128.0 times the row's weights: a constant, taken off at the end. A weight is
-; low + 256 * high, with high 0 or -1 where |w| < 1: then two multiplications do.
+; The multiplier knows 8 bits without sign. So x is stored as x' = x + 128.0, never negative, and
+; the sum is too large by 128.0 times the row's weights: a constant, taken off at the end. A weight
+; is low + 256 * high, with high 0 or -1 where |w| < 1: then two multiplications do.
 ;   IN        X: address of the vector; destination; matrix, bias, rows, columns
 ;   OUT       (destination): rows numbers, each (sum + 128) >> 8, clamped to 16 bits
 ;   CLOBBERS  A X Y matrix bias rows destination acc_low acc_high saturations vector_in
@@ -64,7 +64,7 @@ routine linear, 16, 16
 .endproc
 
 ; Multiply one row of weights and vector_in. The direct page, which may lie anywhere in bank 0, is
-; laid over the row: so a weight takes the shortest addressing there is, and our variables the longer.
+; laid over the row: so a weight takes the shortest addressing there is, our variables the longer.
 ;   IN        matrix: address of the row; bias: address of its 32-bit constant; columns; vector_in
 ;   OUT       A: the sum, Q8.8
 ;   CLOBBERS  A X Y acc_low acc_high saturations

@@ -214,7 +214,7 @@ function barsOf(vocabulary, add) {
     h(
       "div",
       { class: "bars", role: "group", "aria-label": label },
-      h("div", { class: "scale", "aria-hidden": "true" }, ...scale),
+      h("div", { class: "ticks", "aria-hidden": "true" }, ...scale),
       ...bars,
     ),
     h(

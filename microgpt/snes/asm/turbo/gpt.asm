@@ -49,8 +49,8 @@ routine gpt_reset, 16, 16
 ;   OUT       logits: VOCAB_SIZE numbers in units of logit_unit; keys, values: this position added;
 ;             if watched or in view: attention: [head][position], 32512 = 1; residual, hidden: codes
 ;   CLOBBERS  A X Y and every variable of the core but token, position and watched
-;   CLOCKS    173,000 at the first position, 301,000 at the sixteenth; 18,000 to 61,000 more if watched or in
-;             view
+;   CLOCKS    173,000 at the first position, 301,000 at the sixteenth; 18,000 to 61,000 more if
+;             watched or in view
 routine gpt_step, 16, 16
         phb
         jsl step | $810000
@@ -105,7 +105,7 @@ routine step, 16, 16
 :       rtl
 .endproc
 
-; stream = wte[token] + wpe[position], offset by 127. The tables hold it in two parts, both positive.
+; stream = wte[token] + wpe[position], offset by 127. The tables hold it in two positive parts.
 ;   IN        token, position
 ;   OUT       stream
 ;   CLOBBERS  A X Y
@@ -133,8 +133,8 @@ routine embed, 16, 16
         rts
 .endproc
 
-; Scale a vector to a mean square of 1. S is a sum of quarters of squares; with S = s / 4^n and s from
-; $4000 to $FFFF, 1 / sqrt(S) is the table's entry for s, shifted right by 7 - n.
+; Scale a vector to a mean square of 1. S is a sum of quarters of squares; with S = s / 4^n and s
+; from $4000 to $FFFF, 1 / sqrt(S) is the table's entry for s, shifted right by 7 - n.
 ;   IN        stream: codes of x offset by 127; D: multiples
 ;   OUT       codes: (x * m + 128) / 256, offset by 128; multiples of them
 ;   CLOBBERS  A X Y
@@ -208,7 +208,8 @@ routine build_multiples, 16, 16
 ;   IN        q (QUERY_ROWS), keys, values, position; D: attention_page
 ;   OUT       codes: offset by 128; if watched or in view: attention
 ;   CLOBBERS  A X Y attention_page scores
-;   CLOCKS    17,000 at the first position, 74,000 at the sixteenth; 4,000 to 48,000 more if watched or in view
+;   CLOCKS    17,000 at the first position, 74,000 at the sixteenth; 4,000 to 48,000 more if
+;             watched or in view
 routine attend, 16, 16
         .repeat ::N_HEAD, h
             stz z:LARGEST + 16 * h
@@ -357,11 +358,12 @@ routine total, 16, 8
         .export total_0, total_1
 .endproc
 
-; Mix the values of a head in one dimension: a chain of additions, entered where the position demands,
-; and a division by the sum of the weights.
-;   IN        A: 0; carry: clear; X: a dimension of the head; mix_entry, offset, shift_entry; values;
-;             M7B: the reciprocal; D: attention_page
-;   OUT       A: ((sum of attention weight * value << shift) * reciprocal + 2^13) >> 14, offset by 128
+; Mix the values of a head in one dimension: a chain of additions, entered where the position
+; demands, and a division by the sum of the weights.
+;   IN        A: 0; carry: clear; X: a dimension of the head; mix_entry, offset, shift_entry;
+;             values; M7B: the reciprocal; D: attention_page
+;   OUT       A: ((sum of attention weight * value << shift) * reciprocal + 2^13) >> 14, offset by
+;             128
 ;   CLOBBERS  Y
 ;   CLOCKS    630 at the first position, 1,600 at the sixteenth
 routine mix, 16, 8
