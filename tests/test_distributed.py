@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def started(folder: Path, *words: str, by: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     """Start two processes of a run; end them."""
     command = [*TOGETHER, *by, "-m", "--", "microgpt", *TRAIN, *words]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=folder, **pipes) as process:
         try:
             yield process

@@ -26,7 +26,9 @@ from torch.distributed.checkpoint.hf_storage import (
 from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -45,9 +47,14 @@ def join(device: torch.device) -> None:
     Raises:
         PeerLost: they did not all come.
     """
-    if not dist.is_initialized():
-        with peers():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    if dist.is_initialized():
+        return
+    with peers():
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        # torchrun keeps the store when it starts all again; in it are the addresses of the dead
+        store = PrefixStore(f"start-{process().restarts}", store)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 
 def agree_on(settings: Any) -> None:
