@@ -19,15 +19,18 @@ from playwright.sync_api import Browser, Page, Route, expect
 import microgpt
 from microgpt import dataset, gpt, xray
 from microgpt.cli import main
+from microgpt.config import Adam
 from microgpt.feed import Pretraining
 from microgpt.lab.answers import Answers
 from microgpt.lab.export import HOST, PARTS, PYODIDE
 from microgpt.lab.jobs.edit import documents
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
+from microgpt.rewards.builtin import ends_in_vowel
 from microgpt.sampling import Sampling, probabilities
 from microgpt.school.learner import Learner
 from microgpt.training import Run, Settings
+from microgpt.tuning import Reference, Reinforcement
 from tests.lab.conftest import close, numbers
 
 TESTS = Path(__file__).parents[1]
@@ -465,6 +468,22 @@ def test_a_run_takes_commands_outlives_its_screen_and_ends(page: Page) -> None:
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     with its.expect_event("close"):
         page.get_by_role("button", name="Reset").click()
+
+
+def test_it_tunes_as_the_native_engine_does(page: Page) -> None:
+    go(page, "tune?reward=vowel")
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".written li")).to_have_count(12, timeout=60_000)
+    for step in ("1", "2"):
+        page.get_by_role("button", name="Step", exact=True).click()
+        expect(page.locator(".steps")).to_have_text(step, timeout=60_000)
+    seen = [step for event in events(page) for step in event.get("seen", ())]
+    base = Model.load(MODEL).checkpoint
+    feed = Reinforcement(Reference("base", base), ends_in_vowel)
+    run = Run(feed, Settings(200, 0.003, Adam(0.9)), start=base)
+    outside = [progress.measures for progress, _ in zip(run.advance(), range(2), strict=False)]
+    for mine, theirs in zip(seen, outside, strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-3)
 
 
 def test_it_learns_from_a_list_of_ones_own(page: Page) -> None:
