@@ -37,6 +37,10 @@ COMMANDS = {
     },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
+        "scaling": (
+            "scaling",
+            "Fit a scaling law to small runs, predict a larger one, and train it.",
+        ),
     },
     "Super Nintendo": {
         "rom": ("console", "Make a Super Nintendo cartridge of a model."),
