@@ -7,6 +7,7 @@ Which ids mark where a text begins and ends is the business of who makes the doc
 import math
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Protocol
 
 from microgpt.config import GPTConfig
 
@@ -16,7 +17,19 @@ Weights = Sequence[Sequence[float]]  # for each document, a number for each of i
 MOST_LOSS = 745.0  # nats: a probability below is 0 in a float64, and gpt.py cannot take its log
 
 
-def check_tokens(config: GPTConfig, tokens: Document) -> None:
+class Sizes(Protocol):
+    """What a model can read; every config says so."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+
+    @property
+    def block_size(self) -> int:
+        """How many positions the model can see."""
+
+
+def check_tokens(config: Sizes, tokens: Document) -> None:
     """Raise ValueError unless there is at least one token and each is in the vocabulary."""
     if not len(tokens):
         raise ValueError("there are no tokens; give at least one")
@@ -27,7 +40,7 @@ def check_tokens(config: GPTConfig, tokens: Document) -> None:
             )
 
 
-def check_context(config: GPTConfig, count: int) -> None:
+def check_context(config: Sizes, count: int) -> None:
     """Raise ValueError unless the model can read so many tokens of one document."""
     if count > config.block_size:
         raise ValueError(

@@ -12,7 +12,7 @@ import microgpt
 from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
 from microgpt.dataset import Split
-from microgpt.evaluation import compare, distances, evaluate, interval, nearest
+from microgpt.evaluation import compare, distances, evaluate, interval, nearest, optimum
 from microgpt.model import Model
 from microgpt.rewards import parse
 from microgpt.training import Run, Settings
@@ -155,3 +155,20 @@ def test_a_record_whose_model_has_changed_is_refused(folder: Path) -> None:
     for record in ({}, {"feed": None}, {"feed": {"kind": "fine-tuning"}}):
         with pytest.raises(ValueError, match="its record"):
             lineage.feed(Checkpoint(tuned.config, tuned.vocabulary, tuned.state, record))
+
+
+def test_the_optimum_is_the_best_there_is() -> None:
+    """Against all distributions over a few documents: nothing has more reward less KL."""
+    rewards, beta = [0.0, 1.0, 3.0], 0.7
+    best = optimum(rewards, beta)
+    assert best.reward - beta * best.kl == pytest.approx(
+        beta * np.log(np.mean(np.exp(np.array(rewards) / beta)))
+    )
+    rng = np.random.default_rng(1)
+    others = rng.dirichlet([1, 1, 1], 5000)
+    kl = (others * np.log(others * 3)).sum(1)
+    assert (others @ rewards - beta * kl).max() <= best.reward - beta * best.kl
+    share = np.exp(np.array(rewards) / beta)
+    assert best.effective == pytest.approx(share.sum() ** 2 / (share**2).sum())
+    assert optimum([1.0] * 10, 0.1) == optimum([1.0] * 10, 1.0)
+    assert optimum([1e6, 0.0], 1e-3).reward == 1e6, "nothing overflows"

@@ -18,11 +18,20 @@ from microgpt.config import Adam, GPTConfig
 from microgpt.dataset import Dataset
 from microgpt.documents import Batch, Weights
 from microgpt.engines.base import TrainableEngine, initial_state
+from microgpt.evaluation import evaluate, optimum
 from microgpt.sampling import Sampling, sample_many
 from microgpt.training import AnyFeed, Run, Settings
-from microgpt.tuning import FineTuning, Preferences, Reference, Reinforcement, Rejection, grow
+from microgpt.tuning import (
+    FineTuning,
+    Preferences,
+    Reference,
+    Reinforcement,
+    Rejection,
+    grow,
+    lineage,
+)
 from microgpt.tuning.algorithms import Rows, dpo, ppo, reinforce, rejection, sft
-from microgpt.tuning.completions import Completion, encode
+from microgpt.tuning.completions import Completion, complete, encode, text
 from microgpt.tuning.feeds import differences
 from tests.test_training import finish, same
 
@@ -346,3 +355,128 @@ def test_settings_of_a_feed_outside_their_range(small: Checkpoint) -> None:
         Reinforcement(of, reward, batch=10, prompts=letters("a"))
     with pytest.raises(ValueError, match="beta is 0; it must be more than 0"):
         Preferences(of, letters("a\tb"), beta=0)
+
+
+def rewarded(base: Checkpoint, reward: Any, beta: float, lr: float, **given: Any) -> Any:
+    """Return the report of the model that 200 steps of 128 make."""
+    feed = Reinforcement(Reference("base", base), reward, beta=beta, **given)
+    run = finish(Run(feed, Settings(200, lr, Adam(0.9)), start=base))
+    return evaluate(run.model(), microgpt.Model(base), reward=reward, n=1000)
+
+
+def test_a_reward_is_reached_near_the_model(base: Checkpoint) -> None:
+    vowel = rewards.parse("vowel")
+    report = rewarded(base, vowel, 0.05, 0.003)
+    assert report.reward > 0.95
+    assert report.distinct > 0.9
+    floor = -math.log(evaluate(microgpt.Model(base), reward=vowel, n=4000).reward or 1)
+    assert floor - 0.1 < report.kl < floor + 0.7, "rejection sampling attains the floor"
+
+
+def test_without_kl_a_reward_is_hacked_by_a_document_that_never_ends(base: Checkpoint) -> None:
+    """One document, and it does not end; KL is the cure."""
+    vowel = rewards.parse("vowel")
+    hacked = rewarded(base, vowel, 0.0, 0.03, ended=False)
+    assert hacked.reward > 0.95
+    assert hacked.unfinished > 0.9
+    assert hacked.distinct < 0.5
+    cured = rewarded(base, vowel, 0.05, 0.03, ended=False)
+    assert cured.reward > 0.9
+    assert cured.unfinished < 0.05
+    assert cured.distinct > 0.8
+
+
+def test_without_kl_a_graded_reward_is_hacked_by_one_name(base: Checkpoint) -> None:
+    """All that it writes is one name, and it ends; forbidding endless names is no cure, KL is."""
+    like = rewards.parse("like:world")
+    hacked = rewarded(base, like, 0.0, 0.003)
+    assert hacked.distinct < 0.1
+    assert hacked.commonest_share > 0.5
+    assert hacked.unfinished < 0.05
+    cured = rewarded(base, like, 0.2, 0.003)
+    assert cured.distinct > 0.7
+    before = evaluate(microgpt.Model(base), reward=like, n=1000).reward
+    assert cured.reward > (before or 0) + 0.1
+
+
+def test_an_unfinished_document_earns_the_least(base: Checkpoint) -> None:
+    """It takes away the hole, not what lies behind it: KL is still needed."""
+    vowel = rewards.parse("vowel")
+    report = rewarded(base, vowel, 0.0, 0.03, ended=True)
+    assert report.unfinished < 0.05
+    assert report.distinct < 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "beta"), [("vowel", 0.3), ("like:world", 0.2), ("like:world", 0.3)]
+)
+def test_reinforcement_ends_where_the_closed_form_says(
+    base: Checkpoint, name: str, beta: float
+) -> None:
+    reward, start = rewards.parse(name), microgpt.Model(base)
+    written = complete(start.engine, [], 20000, 5, Sampling(1.0))
+    earned = rewards.judge(reward, [text(document, start.tokenizer) for document in written])
+    best = optimum(earned, beta)
+    assert best.effective > 3000
+    report = rewarded(base, reward, beta, 0.01)
+    assert report.reward == pytest.approx(best.reward, abs=0.03)
+    assert report.kl == pytest.approx(best.kl, abs=0.06)
+    far = optimum(earned, beta / 2)
+    assert abs(far.reward - best.reward) > 0.03, "the test would tell another beta"
+
+
+RULES = """
+[[rule]]
+name = "four to eight letters"
+must = "^.{4,8}$"
+[[rule]]
+name = "no three consonants in a row"
+must_not = "[^aeiouy]{3}"
+[[rule]]
+name = "no double letter"
+must_not = "(.)\\\\1"
+[[rule]]
+name = "nobody's name"
+novel = true
+[[rule]]
+name = "ends in a vowel or n"
+must = "[aeioun]$"
+"""
+
+LEVELS = {  # of each reward over seeds that chose nothing: beta, the least mean, the most KL
+    "vowel": (0.05, 0.98, 1.3),
+    "length:5": (0.05, 0.98, 2.0),
+    "has:z": (0.05, 0.98, 4.2),
+    "novel": (0.05, 0.95, 0.9),
+    "like:world": (0.2, -2.3, 1.1),
+}
+
+
+@pytest.fixture(scope="module", params=[101, 102, 103, 104, 105])
+def fresh(request: pytest.FixtureRequest, published: Path) -> tuple[int, Checkpoint]:
+    """Return a model of the published names, trained and to be tuned with a seed of its own."""
+    data = {"steps": 3000, "batch": 32, "val": 0.1, "seed": request.param}
+    return request.param, microgpt.train("names", **data).model().checkpoint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEVELS)
+def test_every_reward_reaches_its_level(fresh: tuple[int, Checkpoint], name: str) -> None:
+    seed, base = fresh
+    beta, least, most = LEVELS[name]
+    report = rewarded(base, lineage.reward(base, name), beta, 0.003, seed=seed)
+    print(f"{name} {seed} reward {report.reward:.3f} KL {report.kl:.2f} {report.distinct:.3f}")
+    assert report.reward >= least
+    assert report.kl <= most
+    assert report.distinct > 0.85
+
+
+@pytest.mark.slow
+def test_written_rules_are_kept(fresh: tuple[int, Checkpoint], tmp_path: Path) -> None:
+    seed, base = fresh
+    (tmp_path / "rules.toml").write_text(RULES)
+    reward = lineage.reward(base, str(tmp_path / "rules.toml"))
+    report = rewarded(base, reward, 0.1, 0.003, seed=seed)
+    print(f"rules {seed} reward {report.reward:.3f} KL {report.kl:.2f}")
+    assert report.reward >= 0.9, "a document breaks a rule at most once in ten"
+    assert report.kl <= 2

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from microgpt import checkpoint, dataset, files, sampling
-from microgpt.cli import options
+from microgpt.cli import language, options
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.llm import pretrained
 from microgpt.model import Model, Score, Total
 from microgpt.tuning import lineage
 
@@ -24,10 +26,15 @@ from microgpt.tuning import lineage
 @click.option("--new", is_flag=True, help="Only names that are not in the data.")
 @options.data("Which data, for --new.", default="what the model learned from")
 @options.engine
+@options.tokens
 @options.out("Write them to a file.")
 @click.option("--json", "as_json", is_flag=True, help="Give one JSON object.")
+@click.pass_context
 def sample(
+    context: click.Context,
+    /,
     model: str,
+    tokens: int,
     new: bool,
     data: str | None,
     engine: str | None,
@@ -35,16 +42,28 @@ def sample(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Invent new names, a line each."""
+    """Invent new names, a line each.
+
+    MODEL is a file that train wrote. Or it is a published model, a folder of Hugging Face or a GGUF
+    file: then it goes on with --prefix, once unless -n says otherwise.
+    """
     if data and not new:
         raise click.UsageError("--data is what --new compares with; add --new")
     if out:
         files.target(out, [model, *filter(None, [data])])
-    loaded = Model.load(model, engine)
     unseeded = given["seed"] is None
     if unseeded:
         given["seed"] = sampling.fresh_seed()
     given["prefix"] = given["prefix"] or ""
+    if pretrained.is_one(model):
+        language.refuse_what_is_for_names(new, data)
+        if context.get_parameter_source("count") is ParameterSource.DEFAULT:
+            given["count"] = 1
+        if unseeded and not as_json:
+            note(f"--seed {given['seed']}")
+        texts = language.sample(language.opened(model, engine), tokens, **given)
+        return language.write(texts, given | {"tokens": tokens}, out, as_json)
+    loaded = Model.load(model, engine)
     names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())
     if unseeded and not as_json:
         note(f"--seed {given['seed']}")
@@ -68,9 +87,15 @@ def _known(model: Model, data: str | None) -> set[str]:
 @group.command()
 @options.model
 @options.sampling(1)
+@options.tokens
 @options.engine
-def chat(model: str, engine: str | None, **given: Any) -> None:
-    """Complete what you type, line after line; Ctrl-D ends it."""
+def chat(model: str, tokens: int, engine: str | None, **given: Any) -> None:
+    """Complete what you type, line after line; Ctrl-D ends it.
+
+    A published model (a folder of Hugging Face, a GGUF file) that was taught to converse answers.
+    """
+    if pretrained.is_one(model):
+        return language.chat(language.opened(model, engine), tokens, **given)
     loaded = Model.load(model, engine)
     sampling.Sampling(given["temperature"], given["top_k"], given["top_p"])
     while True:
@@ -96,7 +121,8 @@ def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) 
     Reads them from the command line, else from standard input, one a line. Of several it gives the
     mean over all tokens and the perplexity, too.
     """
-    loaded = Model.load(model, engine)
+    published = pretrained.is_one(model)
+    loaded = language.opened(model, engine) if published else Model.load(model, engine)
     scores, refused = [], 0
     for where, document in _documents(text):
         try:
@@ -106,7 +132,7 @@ def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) 
             refused += 1
             continue
         if not as_json:
-            _print_score(scores[-1])
+            (language.print_score if published else _print_score)(scores[-1])
     if scores or not refused:
         _print_total(Total.of(scores), scores, as_json)
     return 2 if refused else 0
@@ -157,6 +183,8 @@ def _print_total(total: Total, scores: list[Score], as_json: bool) -> None:
 @options.model
 def info(model: str) -> None:
     """Show a model's sizes, parameters, vocabulary and record."""
+    if pretrained.is_one(model):
+        return language.info(model)
     loaded = checkpoint.Checkpoint.load(model)
     for name, size in asdict(loaded.config).items():
         say(f"{name:18}{size}")

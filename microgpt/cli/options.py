@@ -29,6 +29,12 @@ def _engines(context: click.Context, param: click.Parameter, typed: str) -> list
 
 
 model = click.argument("model", type=File())
+tokens = click.option(
+    "--tokens",
+    type=click.IntRange(1),
+    default=64,
+    help="Of a published model: how many tokens a text may have.",
+)
 engine = click.option(
     "--engine",
     metavar="NAME",

@@ -53,7 +53,7 @@ def fit_scaling(
     seeds: int,
     seconds: float,
 ) -> int:
-    """Fit a scaling law to small runs, predict a larger one, and train it.
+    """Fit a scaling law to small runs; predict a larger one; train it.
 
     A grid of widths, data and steps on all cores, in minutes; Ctrl-C stops it, and with -o the same
     command goes on. Then the best loss that a second of training here can buy, by that law.

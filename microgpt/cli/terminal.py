@@ -25,10 +25,10 @@ def prepare() -> None:
             sys.stdin.reconfigure(newline=None)
 
 
-def say(line: str, flush: bool = False) -> None:
-    """Write a line of the output, its control characters escaped."""
+def say(line: str, flush: bool = False, end: str = "\n") -> None:
+    """Write a line of the output, or a piece of one, its control characters escaped."""
     with naming(OUTPUT):
-        print(visible(line), flush=flush)
+        print(visible(line), flush=flush, end=end)
 
 
 def note(line: str) -> None:

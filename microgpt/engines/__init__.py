@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from microgpt.arrays import BROWSER, State
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Engine, TrainableEngine
+from microgpt.engines.base import Engine, Reader, TrainableEngine
+from microgpt.llm.architecture import Architecture
 
 
 class Entry(NamedTuple):
@@ -39,6 +40,11 @@ if BROWSER:  # Python itself is in WebAssembly there, and so is the C beside it
     what = "C in WebAssembly, where Python itself runs in a browser"
     ENGINES = {"wasm": Entry("wasm", "WasmEngine", what), **ENGINES}
 
+READERS = {  # of any architecture; the default is the first that is there
+    "pytorch": Entry("pytorch", "PyTorchBricksEngine", "the bricks as PyTorch's tensors", False),
+    "scalar": Entry("bricks", "BricksEngine", "the bricks, one Python number at a time", False),
+}
+
 
 def create(
     name: str, config: GPTConfig, state: State, optimizer: Adam | None = None, **options: Any
@@ -61,6 +67,24 @@ def create(
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
     except (OSError, ImportError) as error:
         raise ValueError(f"the engine {name} cannot start: {error}") from None
+    return engine
+
+
+def create_reader(name: str | None, architecture: Architecture, params: State) -> Reader:
+    """Return the engine of that name, or the best there is, for a model of any architecture.
+
+    Raises:
+        ValueError: there is no such engine, or it is not installed.
+    """
+    name = name or next(each for each in READERS if not missing(each))
+    if name not in READERS:
+        raise ValueError(
+            f"the engine {name} runs gpt.py's model alone; for this one take {', '.join(READERS)}"
+        )
+    if reason := missing(name):
+        raise ValueError(f"the engine {name} is not here: {reason}")
+    module = import_module(f"microgpt.engines.{READERS[name].module}")
+    engine: Reader = getattr(module, READERS[name].class_name)(architecture, params)
     return engine
 
 

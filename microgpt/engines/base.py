@@ -20,6 +20,7 @@ from microgpt import gpt
 from microgpt.arrays import Array, State, array, reshape
 from microgpt.config import GPTConfig
 from microgpt.documents import Batch, Document, Weights
+from microgpt.llm.architecture import Architecture
 
 MOST_PARAMS = 100_000_000  # drawn one at a time, as gpt.py does: a minute or two
 
@@ -52,6 +53,21 @@ class Engine(Protocol):
         Raises:
             ValueError: there are no tokens, more than block_size, or one outside the vocabulary.
         """
+
+
+class Reader(Protocol):
+    """Runs a model of any architecture; what is said of Engine holds, of this config's names."""
+
+    config: Architecture
+
+    def reset(self) -> None:
+        """Forget the tokens seen."""
+
+    def step(self, token_id: int) -> Array:
+        """Read one token; return the logits (vocab_size,) of the next."""
+
+    def inspect(self, tokens: Document) -> dict[str, Array]:
+        """Return what Engine.inspect does; no `hidden` where there are experts."""
 
 
 @runtime_checkable

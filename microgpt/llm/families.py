@@ -5,6 +5,7 @@ could be a brick that is missing here, and the model would be a little wrong wit
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -105,11 +106,26 @@ def load(folder: Path) -> tuple[Architecture, Params]:
         raise ValueError(f"{folder} is not a model that microgpt can read: {error}") from None
 
 
+def check_memory(architecture: Architecture) -> None:
+    """Raise ValueError where a float32 for each parameter takes more memory than there is."""
+    needed = 4 * architecture.n_params
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return
+    if needed > there:
+        raise ValueError(
+            f"its {architecture.n_params:,} parameters take {needed / 1e9:.1f} GB as float32; "
+            f"this machine has {there / 1e9:.1f} GB"
+        )
+
+
 def read(family: Family, architecture: Architecture, there: Mapping[str, Tensor]) -> Params:
     """Return all parameters by our names, in our shapes.
 
     Raises:
-        ValueError: a tensor is missing, left over, of another shape, or holds NaN or infinity.
+        ValueError: a tensor is missing, left over, of another shape, or holds NaN or infinity;
+            all of them do not fit the memory.
     """
     pieces = _pieces(family, architecture)
     for theirs, parts in pieces.items():
@@ -134,6 +150,7 @@ def read(family: Family, architecture: Architecture, there: Mapping[str, Tensor]
             )
         if not tied and not re.fullmatch(family.buffers, theirs):
             raise ValueError(f"tensor {theirs} is unknown here")
+    check_memory(architecture)
     found: dict[str, list[NDArray[np.floating]]] = {}
     for theirs, parts in pieces.items():
         array = there[theirs].read()

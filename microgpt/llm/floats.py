@@ -53,7 +53,7 @@ def read(**words: Any) -> Any:
         words: more functions that take the place of those of that name.
     """
     names: dict[str, Any] = {**vars(gpt), **vars(bricks), **WORDS, **words}
-    for name in [*vars(gpt), *vars(bricks)]:
+    for name in names.keys() - WORDS.keys() - words.keys():
         if isinstance(f := names[name], FunctionType) and f.__module__ in READ:
             names[name] = FunctionType(f.__code__, names, name, f.__defaults__)
     names["ACTIVATIONS"] = {name: names[name] for name in bricks.ACTIVATIONS}

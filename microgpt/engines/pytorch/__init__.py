@@ -1,6 +1,6 @@
 """The PyTorch engine: heart.py is gpt.py as tensors, bricks.py its second chapter.
 
-engine.py trains the heart behind the protocol.
+engine.py trains the heart behind the protocol, pretrained.py runs any architecture.
 
 torch takes seconds to import, so nothing here does before an engine is made.
 """
@@ -21,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from microgpt.engines.pytorch.engine import PyTorchEngine
 
         return PyTorchEngine
+    if name == "PyTorchBricksEngine":
+        from microgpt.engines.pytorch.pretrained import PyTorchBricksEngine
+
+        return PyTorchBricksEngine
     raise AttributeError(name)

@@ -15,7 +15,7 @@ from microgpt.llm.bricks import frequencies
 
 Params = Mapping[str, Tensor]  # by the names and in the shapes of Architecture.shapes
 Watch = Callable[[str, Tensor], None]
-Cache = dict[int, tuple[Tensor, Tensor]]  # keys, values of a layer: (..., n_kv_head, T, head_dim)
+Cache = dict[int, tuple[Tensor, Tensor]]  # of a layer: keys, values (..., n_kv_head, T, head_dim)
 
 
 def ignore(name: str, x: Tensor) -> None:

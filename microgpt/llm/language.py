@@ -1,0 +1,153 @@
+"""A published model at work: text goes on, token by token; a text is scored; two talk."""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from microgpt import engines
+from microgpt.documents import surprises
+from microgpt.llm.pretrained import Pretrained
+from microgpt.model import Score
+from microgpt.sampling import Generator, Sampling, choose, probabilities
+
+Message = dict[str, str]  # role: user, assistant or system; content
+PART = "\N{REPLACEMENT CHARACTER}"  # stands for a character of which a token holds a part
+
+
+class LanguageModel:
+    """A published model on an engine: pytorch where it is installed, else scalar.
+
+    Raises:
+        ValueError: there is no such engine, or it is not installed.
+    """
+
+    def __init__(self, pretrained: Pretrained, engine: str | None = None) -> None:
+        self.tokenizer, self.architecture = pretrained.tokenizer, pretrained.architecture
+        self._stops, self._special = pretrained.stops, pretrained.special
+        self._template = pretrained.template
+        self._engine = engines.create_reader(engine, pretrained.architecture, pretrained.params)
+        self._read: list[int] = []  # the tokens that the engine has seen
+
+    def tokens(self, text: str) -> list[int]:
+        """Return what the model reads for a text; for none, a token that begins or ends one.
+
+        Raises:
+            ValueError: there is no such token.
+        """
+        tokens = [*self.tokenizer.bos, *self.tokenizer.encode(text)] or sorted(self._stops)[:1]
+        if not tokens:
+            raise ValueError("the model has no token that begins a text; give it a beginning")
+        return tokens
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        most: int,
+        sampling: Sampling,
+        rng: Generator | None = None,
+        watch: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[str]:
+        """Yield pieces of the text that follows tokens, until the model ends it.
+
+        Args:
+            tokens: what is read first.
+            most: how many tokens there may be.
+            sampling: how each of them is chosen.
+            rng: where chance comes from.
+            watch: called for each token read, with how many are and how many there are to read.
+
+        Raises:
+            ValueError: the tokens leave no room in what the model can see.
+        """
+        size = self.architecture.block_size
+        if len(tokens) >= size:
+            raise ValueError(f"the text has {len(tokens)} tokens; the model can see {size}")
+        rng, logits = rng or random.Random(), self._continue(tokens, watch)
+        new: list[int] = []
+        shown = ""
+        for _ in range(min(most, size - len(tokens))):
+            token = choose(probabilities(logits, sampling), rng)
+            if token in self._stops:
+                break
+            new.append(token)
+            text = self.tokenizer.decode(new)
+            if not text.endswith(PART):  # else the next tokens may complete the character
+                yield text[len(shown) :]
+                shown = text
+            if len(new) < most:
+                logits = self._step(token)
+        if rest := self.tokenizer.decode(new)[len(shown) :]:
+            yield rest
+
+    def score(self, text: str) -> Score:
+        """Return how likely the model holds each token of a text, given those before it.
+
+        The first token is not scored, unless the tokenizer puts one before it.
+
+        Raises:
+            ValueError: there are less than two tokens, or more than the model can see.
+        """
+        tokens = [*self.tokenizer.bos, *self.tokenizer.encode(text)]
+        if len(tokens) < 2:
+            raise ValueError(f"{text!r} is a single token; there is nothing before it to go by")
+        self._read = []
+        logits = self._engine.inspect(tokens[:-1])["logits"].tolist()
+        return Score(
+            text,
+            [self.tokenizer.decode([token]) for token in tokens[1:]],
+            surprises(logits, tokens),
+            math.log(self.architecture.vocab_size),
+            None,
+            "",
+        )
+
+    def conversation(self, messages: Sequence[Message]) -> list[int]:
+        """Return the tokens of a conversation in which it is the model's turn.
+
+        Raises:
+            ValueError: there is no template, it fails, or the library that reads it is missing.
+        """
+        if self._template is None:
+            raise ValueError("the model has no chat template")
+        try:
+            from jinja2.sandbox import ImmutableSandboxedEnvironment
+        except ImportError:
+            raise ValueError(
+                "a chat template takes the library jinja2; pip install 'microgpt-lab[llm]'"
+            ) from None
+        environment: Any = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        try:
+            text = environment.from_string(self._template).render(
+                messages=list(messages), add_generation_prompt=True, **self._special
+            )
+        except Exception as error:  # whatever a template, which is a program, may raise
+            raise ValueError(f"the model's chat template failed: {error}") from None
+        return self.tokenizer.encode(text)
+
+    @property
+    def converses(self) -> bool:
+        """Whether the model has a template for conversations."""
+        return self._template is not None
+
+    def _continue(self, tokens: Sequence[int], watch: Callable[[int, int], None]) -> list[float]:
+        """Read tokens, but those at the beginning that were just read; return the last's logits."""
+        if self._read != tokens[: len(self._read)] or len(self._read) >= len(tokens):
+            self._engine.reset()
+            self._read = []
+        left = tokens[len(self._read) :]
+        for done, token in enumerate(left):
+            watch(done, len(left))
+            logits = self._step(token)
+        watch(len(left), len(left))
+        return logits
+
+    def _step(self, token: int) -> list[float]:
+        logits: list[float] = self._engine.step(token).tolist()
+        self._read.append(token)
+        return logits
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(message)

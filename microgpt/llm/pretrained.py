@@ -1,0 +1,119 @@
+"""A published model: a folder of Hugging Face or a GGUF file, its weights and its tokenizer."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from microgpt.llm import families, gguf_files, subwords
+from microgpt.llm.architecture import Architecture
+from microgpt.llm.families import Params
+from microgpt.llm.safetensors_files import load_json
+from microgpt.llm.subwords import Subwords
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a folder or a file holds."""
+
+    architecture: Architecture
+    params: Params
+    tokenizer: Subwords
+    stops: frozenset[int]  # tokens that end a text
+    template: str | None = None  # how a conversation is written down, in Jinja
+    special: Mapping[str, str] = field(default_factory=dict)  # what the template calls bos_token...
+
+
+def is_one(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to a folder or a GGUF file: to no file of ours."""
+    return Path(path).is_dir() or Path(path).suffix.lower() == ".gguf"
+
+
+def load(path: str | os.PathLike[str]) -> Pretrained:
+    """Read a folder or a GGUF file.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: it is not understood in every part, or does not fit the memory.
+    """
+    place = Path(path)
+    found = _folder(place) if place.is_dir() else _gguf(place)
+    size = found.architecture.vocab_size
+    token, last = max(found.tokenizer.ids().items(), key=lambda item: item[1], default=("", -1))
+    if last >= size:
+        raise ValueError(
+            f"{path}: the tokenizer does not fit the model: its token {token!r} has the id {last}, "
+            f"and the model knows 0 to {size - 1}"
+        )
+    return found
+
+
+def architecture(path: str | os.PathLike[str]) -> Architecture:
+    """Return the architecture in a folder or a GGUF file; a folder needs no tokenizer for it.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: it is not understood in every part, or does not fit the memory.
+    """
+    place = Path(path)
+    return families.load(place)[0] if place.is_dir() else _gguf(place).architecture
+
+
+def _folder(folder: Path) -> Pretrained:
+    architecture, params = families.load(folder)
+    if not (folder / "tokenizer.json").is_file():
+        raise ValueError(f"{folder} holds no tokenizer.json")
+    settings: dict[str, Any] = {}
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            settings |= load_json(folder / name)
+    template = settings.get("chat_template")
+    if (folder / "chat_template.jinja").is_file():
+        template = (folder / "chat_template.jinja").read_text("utf-8")
+    stops = settings.get("eos_token_id")
+    special = {name: _text(settings.get(name)) for name in ("bos_token", "eos_token")}
+    return Pretrained(
+        architecture,
+        params,
+        subwords.load(folder / "tokenizer.json"),
+        frozenset(stops if isinstance(stops, list) else [] if stops is None else [stops]),
+        template if isinstance(template, str) else None,
+        special,
+    )
+
+
+def _gguf(path: Path) -> Pretrained:
+    with open(path, "rb"):  # says what is wrong with the path in the system's own words
+        pass
+    try:
+        reader, given = gguf_files.fields(path)
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        architecture = gguf_files.architecture(given, tied="output.weight" not in tensors)
+        families.check_memory(architecture)
+        tokens, end = given["tokenizer.ggml.tokens"], given.get("tokenizer.ggml.eos_token_id")
+        return Pretrained(
+            architecture,
+            gguf_files.parameters(tensors, architecture),
+            gguf_files.tokenizer(given),
+            frozenset() if end is None else frozenset([end]),
+            given.get("tokenizer.chat_template"),
+            {
+                f"{which}_token": tokens[given[f"tokenizer.ggml.{which}_token_id"]]
+                for which in ("bos", "eos")
+                if f"tokenizer.ggml.{which}_token_id" in given
+            },
+        )
+    except ImportError as error:
+        raise ValueError(
+            f"{path} takes the library {error.name}; pip install 'microgpt-lab[llm]'"
+        ) from None
+    except Exception as error:  # a file that lies makes the library raise whatever it meets
+        reason = f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, ValueError) else reason
+        raise ValueError(f"{path} is not a model that microgpt can read: {reason}") from None
+
+
+def _text(token: Any) -> str:
+    """Return how a special token is written: tokenizer_config.json has it as text or an object."""
+    return str(token.get("content", "")) if isinstance(token, dict) else str(token or "")

