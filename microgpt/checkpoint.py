@@ -73,7 +73,7 @@ class Checkpoint:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no safetensors file, not one of ours, or its parts disagree.
+            ValueError: it is not a safetensors file, not one of ours, or its parts disagree.
         """
         with open(path, "rb"):  # says what is wrong with the path in the system's own words
             pass
@@ -83,7 +83,7 @@ class Checkpoint:
                 if metadata.get("format") != FORMAT:
                     raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
                 state = {}
-                for name in file.keys():  # noqa: SIM118 (it is no dict)
+                for name in file.keys():  # noqa: SIM118 (it is not a dict)
                     dtype = file.get_slice(name).get_dtype()
                     if dtype not in ("F32", "F64"):
                         raise ValueError(f"tensor {name} holds {dtype} numbers, not F32 or F64")

@@ -66,7 +66,7 @@ def _find(name: str) -> Published:
         return comparison.of_architecture(pretrained.architecture(path), title)
     if os.path.exists(path):
         return comparison.of_checkpoint(Checkpoint.load(path), title)
-    raise click.UsageError(f"{name!r} is no file, no folder, and none of {', '.join(PRESETS)}")
+    raise click.UsageError(f"{name!r} is not a file or a folder, nor one of {', '.join(PRESETS)}")
 
 
 def _lines(entries: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -169,7 +169,7 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
         for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
             keep = min(step / (step + 1), 0.98)  # a mean at first, then one of the last fifty
             mean = loss if mean is None else keep * mean + (1 - keep) * loss
-        # a feed that weighs its documents says what to watch; its loss is no curve
+        # a feed that weighs its documents says what to watch; its loss is not a curve
         numbers = {**progress.measures} if progress.measures else {**numbers, "loss": mean}
         if progress.val_loss is not None:
             numbers["val"] = progress.val_loss

@@ -12,6 +12,7 @@ from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, draw, probabilities
 from microgpt.xray import zoom
+from microgpt.xray.nudge import nudge
 
 MOST_NAMES = 100
 MEASURED = 0.1  # seconds that an engine is watched to tell how fast it is
@@ -24,6 +25,7 @@ LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "expression": zoom.expression,
     "around": zoom.around,
     "turn": zoom.turn,
+    "nudge": nudge,
 }
 SMALL = {  # why backward() needs an order, in three lines
     "twice": "a = Value(3.0)\nb = a + a\nc = b + b\nc.backward()",
@@ -228,7 +230,7 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
             return LOOKS[look](trace, **place)
     except (IndexError, KeyError):
         pass
-    raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
+    raise ValueError(f"{place} is not a place in the graph of {trace.document!r}")
 
 
 def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_a_folder_is_compared_by_its_config(cli: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["llama-9"], "'llama-9' is no file, no folder, and none of microgpt, snes-classic"),
+        (["llama-9"], "'llama-9' is not a file or a folder, nor one of microgpt, snes-classic"),
         (["--speed", "0"], "--speed is 0.0; it must be FLOP/s, more than 0"),
         (["--speed", "nan"], "--speed is nan"),
         (["nowhere.gguf"], "nowhere.gguf: No such file"),

@@ -81,7 +81,7 @@ def test_another_model_is_never_shown_with_the_recorded_numbers(
             assert json.load(response) == []
         with browser.new_context() as context:
             page = context.new_page()
-            page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+            page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
             expect(page.locator(".bar")).to_have_count(5)
             expect(page.locator(".name").first).to_be_visible()
     finally:

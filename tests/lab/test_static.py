@@ -235,7 +235,7 @@ def opened(
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         page = context.new_page()
         prepare(page)
-        page.goto(address)
+        page.goto(f"{address}#play")
         yield page
     assert not wrong
     assert all(url.startswith((address, "data:")) for url in asked), asked
@@ -385,6 +385,12 @@ def test_its_answers_are_those_of_python_outside(page: Page) -> None:
     page.locator(".verdict").wait_for(state="attached")
     *_, trace = answers(page, "trace")
     assert alike(trace, outside.trace("emma"))
+    page.keyboard.press("End")
+    page.locator(".units .cell").first.click()
+    page.locator("[data-moved]").wait_for()
+    (moved,) = [found for found in answers(page, "backward") if "nudged" in found]
+    node = int(page.locator(".units .cell").first.get_attribute("data-node") or "")
+    assert alike(moved, outside.backward("emma", "nudge", node=node, digits=2))
     go(page, "backward")
     page.locator(".diagram svg").wait_for()
     (whole,) = [found for found in answers(page, "backward") if "positions" in found]

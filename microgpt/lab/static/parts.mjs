@@ -1,5 +1,6 @@
 // The model at one position of a trace, drawn: each part knows from which event on it is there.
-import { h, letter, number, percent, strip, svg } from "./draw.mjs";
+import { h, letter, number, percent, strip, svg, valued } from "./draw.mjs";
+import { unrun } from "./trace.mjs";
 
 /** @typedef {import("./trace.mjs").Trace} Trace */
 /** @typedef {import("./trace.mjs").Call} Call */
@@ -44,7 +45,7 @@ export function parts(trace, pos, { config, vocabulary }) {
       config.n_layer > 1 ? `${title}, layer ${layer}` : title;
     if (title) groups.push(group(title === "Guess" ? title : name(title), ABOUT[title]));
     for (const [key, seen] of Object.entries(set))
-      groups.at(-1)?.append(...rows(place, step, layer, key, trace.numbers(seen)));
+      groups.at(-1)?.append(...rows(place, step, layer, key, seen));
   }
   return groups;
 }
@@ -87,67 +88,82 @@ function group(title, text) {
 
 /** What one name of a statement is drawn as.
  * @param {Place} place @param {Statement} step @param {number} layer @param {string} key
- * @param {number[]} numbers
+ * @param {any} seen  what the name held
  * @returns {HTMLElement[]} */
-function rows(place, { event, calls, weights, when }, layer, key, numbers) {
+function rows(place, { event, calls, weights, when }, layer, key, seen) {
   const { trace, here, config } = place;
+  const numbers = trace.numbers(seen),
+    nodes = trace.ids(seen);
   const by = config.n_embd / config.n_head;
   const called = (/** @type {string} */ fn) => calls.find((c) => c.fn === fn);
   const attention = called("attention"),
     normed = called("rmsnorm");
-  if (key === "return") return [guess(place, numbers, when)];
+  if (key === "return") return [guess(place, numbers, nodes, when)];
   if (/^(keys|values)\[/.test(key))
     return [memory(place, key.startsWith("keys") ? "keys" : "values", layer, when, weights)];
   if (attention)
     return [
       ...heads(place, attention, layer, when),
-      row(key, numbers, "what the heads took", when, { by }),
+      row(key, numbers, "what the heads took", when, { by, nodes }),
     ];
   if (weights === "mlp_fc2")
-    return [units(trace.nodes(here.hidden[layer]), when), row(key, numbers, MEANING.mlp_fc2, when)];
-  if (weights === "mlp_fc1") return [row(key, numbers, MEANING.mlp_fc1, when, { form: "narrow" })];
+    return [
+      units(trace, here.hidden[layer], when),
+      row(key, numbers, MEANING.mlp_fc2, when, { nodes }),
+    ];
+  if (weights === "mlp_fc1")
+    return [row(key, numbers, MEANING.mlp_fc1, when, { form: "narrow", nodes })];
   if (normed) {
     const sizes = [rms(trace.numbers(normed.args.x)), rms(numbers)].map((x) => number(x, 2));
-    return [row(key, numbers, `rmsnorm: size ${sizes.join(" → ")}`, when)];
+    return [row(key, numbers, `rmsnorm: size ${sizes.join(" → ")}`, when, { nodes })];
   }
-  if (event === trace.calls[here.call].begin) return embedding(place, key, numbers, when);
+  if (event === trace.calls[here.call].begin) return embedding(place, key, numbers, nodes, when);
   if (numbers.length < 2) return [];
   const stream = key === "x";
   return [
     row(key, numbers, MEANING[weights] ?? (stream ? "added to the stream" : ""), when, {
       by: /^attn_w[qkv]$/.test(weights) ? by : 0,
       stream,
+      nodes,
     }),
   ];
 }
 
 /** @param {string} key @param {number[]} numbers @param {string} note @param {When} when
- * @param {{by?: number, stream?: boolean, form?: string}} [how] */
-function row(key, numbers, note, when, { by = 0, stream = false, form = "" } = {}) {
+ * @param {{by?: number, stream?: boolean, form?: string, nodes?: number[]}} [how] */
+function row(key, numbers, note, when, { by = 0, stream = false, form = "", nodes } = {}) {
   return h(
     "div",
     { class: stream ? "row stream" : "row", ...when },
     h("code", {}, key),
-    strip(numbers, { label: key, scale: SCALE, group: by, class: form }),
+    strip(numbers, { label: key, scale: SCALE, group: by, class: form, nodes }),
     h("small", {}, note),
   );
 }
 
 /** The letter's row and its place's, and their sum.
- * @param {Place} place @param {string} key @param {number[]} sum @param {When} when */
-function embedding({ trace, here, vocabulary }, key, sum, when) {
+ * @param {Place} place @param {string} key @param {number[]} sum @param {number[]} nodes
+ * @param {When} when */
+function embedding({ trace, here, vocabulary }, key, sum, nodes, when) {
   const { wte, wpe } = trace.params;
   const at = { "data-at": when["data-at"], "data-from": when["data-at"] };
   const token = letter(here.token, vocabulary, "BOS");
   const added = wte?.[here.token] && wpe?.[here.pos];
+  /** @param {string} name @param {number} i @param {number[]} numbers */
+  const ids = (name, i, numbers) => numbers.map((_, column) => trace.parameter(name, i, column));
+  /** @param {string} name @param {number} i @param {number[]} numbers @param {string} note */
+  const learned = (name, i, numbers, note) =>
+    row(`${name}[${name === "wte" ? token : i}]`, numbers, note, at, {
+      nodes: ids(name, i, numbers),
+    });
   return [
     ...(added
       ? [
-          row(`wte[${token}]`, wte[here.token], "the letter", at),
-          row(`wpe[${here.pos}]`, wpe[here.pos], "its place", at),
+          learned("wte", here.token, wte[here.token], "the letter"),
+          learned("wpe", here.pos, wpe[here.pos], "its place"),
         ]
       : []),
-    row(key, sum, "their sum", when, { stream: true }),
+    row(key, sum, "their sum", when, { stream: true, nodes }),
   ];
 }
 
@@ -173,6 +189,7 @@ function memory({ trace, pos, config, vocabulary }, which, layer, when, weights)
               scale: SCALE,
               group: config.n_embd / config.n_head,
               class: "thin",
+              nodes: trace.ids(set[name]),
             }),
           ),
         );
@@ -198,13 +215,15 @@ function heads(place, attention, layer, when) {
   const { trace, pos, here } = place;
   const soft = trace.calls.filter((c) => c.fn === "softmax" && c.parent === attention.index);
   const wide = Math.max(104, LETTER * trace.positions.length);
-  const scores = soft.map((c) => trace.numbers(Object.values(c.args)[0]));
+  const given = soft.map((c) => Object.values(c.args)[0]);
+  const scores = given.map((seen) => trace.numbers(seen));
   const most = Math.max(1e-9, ...scores.flat().map(Math.abs));
   const panel = (
     /** @type {number[]} */ numbers,
     /** @type {number} */ head,
     /** @type {boolean} */ raw,
   ) => {
+    const nodes = trace.ids(given[head]);
     const at = raw ? soft[head]?.begin : (soft[head]?.end ?? 0) - 1;
     const ready = at > 0 ? at : when["data-at"];
     const show = (/** @type {number} */ x) => (raw ? number(x, 2) : percent(x));
@@ -217,10 +236,10 @@ function heads(place, attention, layer, when) {
         "svg",
         {
           viewBox: `0 0 ${wide} ${tall}`,
-          role: "img",
+          role: "group",
           "aria-label": `${raw ? "Scores" : "Weights"} of head ${head} at position ${pos}: ${said}`,
         },
-        ...(raw ? bars(place, numbers, wide, most) : arcs(place, numbers, wide)),
+        ...(raw ? bars(place, numbers, nodes, wide, most) : arcs(place, numbers, wide)),
         ...letters(place, wide, raw ? SCORES + 11 : ARCS + 11),
         ...(raw ? [] : grid(place, layer, head, wide)),
       ),
@@ -273,27 +292,29 @@ function letters(place, wide, y) {
 }
 
 /** One head's scores, up from the middle or down.
- * @param {Place} place @param {number[]} scores @param {number} wide @param {number} most */
-function bars(place, scores, wide, most) {
+ * @param {Place} place @param {number[]} scores @param {number[]} nodes @param {number} wide
+ * @param {number} most */
+function bars(place, scores, nodes, wide, most) {
   const x = across(place, wide);
   const thick = Math.min(10, x(1) - x(0) - 2),
     middle = SCORES / 2;
   return [
     svg("path", { class: "tick", d: `M0 ${middle}H${wide}` }),
-    ...scores.map((z, t) => {
+    ...scores.flatMap((z, t) => {
+      const name = `${mark(place, t, "BOS")}: ${number(z, 3)}`;
       const high = Math.max(0.5, (Math.abs(z) / most) * (middle - 2));
-      return svg(
-        "rect",
-        {
-          x: x(t) - thick / 2,
-          y: z < 0 ? middle : middle - high,
-          width: thick,
-          height: high,
-          class: z < 0 ? "fit minus" : "fit",
-          "data-x": z,
-        },
-        svg("title", {}, `${mark(place, t, "BOS")}: ${number(z, 3)}`),
-      );
+      const bar = { x: x(t) - thick / 2, width: thick };
+      return [
+        svg("rect", {
+          ...{ ...bar, y: z < 0 ? middle : middle - high, height: high },
+          ...{ class: z < 0 ? "fit minus" : "fit", "data-x": z },
+        }),
+        svg(
+          "rect", // a bar may be too low to be pointed at
+          { ...bar, y: 0, height: SCORES, class: "reach", ...svgValued(nodes[t], name) },
+          svg("title", {}, name),
+        ),
+      ];
     }),
   ];
 }
@@ -336,8 +357,10 @@ function grid(place, layer, head, wide) {
   return trace.positions
     .slice(0, pos + 1)
     .flatMap((/** @type {any} */ p, /** @type {number} */ t) =>
-      trace.nodes(p.attention[layer][head]).map((w, s) =>
-        svg(
+      unrun(p.attention[layer][head]).map((node, s) => {
+        const w = trace.at(node),
+          name = `position ${t} from ${s}: ${percent(w)}`;
+        return svg(
           "rect",
           {
             x: x(s) - cell / 2,
@@ -347,16 +370,19 @@ function grid(place, layer, head, wide) {
             rx: 2,
             class: t === pos ? "weight me" : "weight",
             "--v": w,
+            ...svgValued(node, name),
           },
-          svg("title", {}, `position ${t} from ${s}: ${percent(w)}`),
-        ),
-      ),
+          svg("title", {}, name),
+        );
+      }),
     );
 }
 
 /** The units of the MLP: filled if alive, hollow if the ReLU has silenced them.
- * @param {number[]} hidden @param {When} when */
-function units(hidden, when) {
+ * @param {Trace} trace @param {any} runs  their nodes @param {When} when */
+function units(trace, runs, when) {
+  const hidden = trace.nodes(runs),
+    nodes = unrun(runs);
   const most = Math.max(1e-9, ...hidden);
   const alive = `${hidden.filter((x) => x > 0).length} of ${hidden.length} units alive`;
   return h(
@@ -365,12 +391,12 @@ function units(hidden, when) {
     h("code", {}, "relu"),
     h(
       "div",
-      { class: "units", role: "img", "aria-label": alive },
+      { class: "units", role: "group", "aria-label": alive },
       ...hidden.map((x, i) =>
         h("i", {
           class: x > 0 ? "cell" : "cell dead",
           "data-x": x,
-          title: `unit ${i}: ${x > 0 ? number(x, 3) : "silent"}`,
+          ...valued(nodes[i], `unit ${i}: ${x > 0 ? number(x, 3) : "silent"}`),
           "--v": Math.sqrt(x / most).toFixed(3),
         }),
       ),
@@ -380,9 +406,10 @@ function units(hidden, when) {
 }
 
 /** Logits, probabilities, and what the right answer costs.
- * @param {Place} place @param {number[]} logits @param {When} when */
-function guess({ trace, pos, here, vocabulary }, logits, when) {
-  const probs = trace.nodes(here.probs);
+ * @param {Place} place @param {number[]} logits @param {number[]} nodes @param {When} when */
+function guess({ trace, pos, here, vocabulary }, logits, nodes, when) {
+  const probs = trace.nodes(here.probs),
+    shares = unrun(here.probs);
   const target = trace.tokens[pos + 1];
   const most = Math.max(...logits.map(Math.abs)),
     top = Math.max(...probs);
@@ -391,18 +418,21 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
   const bars = logits.map((z, i) =>
     h(
       "div",
-      {
-        class: i === target ? "score target" : "score",
-        title: `${letter(i, vocabulary)}: logit ${number(z, 2)}, ${percent(probs[i])}`,
-      },
+      { class: i === target ? "score target" : "score" },
       h(
         "span",
-        { class: z < 0 ? "logit minus" : "logit", "data-x": z, "--v": Math.abs(z) / most },
+        {
+          ...{ class: z < 0 ? "logit minus" : "logit", "data-x": z, "--v": Math.abs(z) / most },
+          ...valued(nodes[i], `${letter(i, vocabulary)}: logit ${number(z, 2)}`),
+        },
         h("i"),
       ),
       h(
         "span",
-        { class: "prob", "data-at": later, "data-x": probs[i], "--v": probs[i] / top },
+        {
+          ...{ class: "prob", "data-at": later, "data-x": probs[i], "--v": probs[i] / top },
+          ...valued(shares[i], `${letter(i, vocabulary)}: ${percent(probs[i])}`),
+        },
         h("i"),
       ),
       h("b", {}, letter(i, vocabulary, "·")),
@@ -418,7 +448,7 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
       h("p", {}, h("code", {}, "logits"), h("small", {}, `±${number(most, 1)}`)),
       h("p", {}, h("code", {}, "probs"), h("small", {}, `0 to ${percent(top)}`)),
     ),
-    h("div", { class: "scores", role: "img", "aria-label": `Probabilities: ${said}` }, ...bars),
+    h("div", { class: "scores", role: "group", "aria-label": `Probabilities: ${said}` }, ...bars),
     verdict(trace, pos, target < vocabulary.length ? vocabulary[target] : "the end", later),
   );
 }
@@ -441,12 +471,19 @@ function verdict(trace, pos, name, later) {
     from(
       at,
       `: a surprise of −ln ${number(p, 3)} = `,
-      h("b", { "data-x": cost }, number(cost, 3)),
+      h("b", { "data-x": cost, ...valued(unrun(surprise)[0], "the surprise") }, number(cost, 3)),
       " nats.",
     ),
     pos === trace.positions.length - 1 &&
       from(last, ` The mean over the name, ${number(trace.loss, 4)}, is its loss.`),
   );
+}
+
+/** A number in a drawing: its name is for who cannot see it.
+ * @param {number | undefined} node @param {string} name */
+function svgValued(node, name) {
+  const { title, ...looked } = valued(node, name);
+  return node === undefined ? {} : { ...looked, "aria-label": title };
 }
 
 /** @param {number[]} x */

@@ -326,7 +326,7 @@ function judgement({ yours, differences }, { ours, looks, names, seeds }) {
   const worse = mean > LITTLE ? "Worse" : "A little worse";
   const verdict = differences.every((x) => x > NOISE)
     ? `${worse}, with each of ${seeds} seeds:`
-    : "It makes no difference here:";
+    : "No clear difference here:";
   const signed = (/** @type {number} */ x) => `${x > 0 ? "+" : ""}${number(x)}`;
   return [
     h("b", {}, verdict),
