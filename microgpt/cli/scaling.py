@@ -25,14 +25,14 @@ def _list(context: click.Context, param: click.Parameter, text: str) -> list[flo
     except ValueError:
         numbers = []
     if len(numbers) < 3 or not 0 < numbers[0] <= numbers[-1] < 10_000:
-        raise click.BadParameter(f"{text!r} is no list of 3 or more numbers, such as 4,8,16")
+        raise click.BadParameter(f"{text!r} is not a list of 3 or more numbers, such as 4,8,16")
     return numbers
 
 
 def _widths(context: click.Context, param: click.Parameter, text: str) -> list[int]:
     widths = _list(context, param, text)
     if odd := [n for n in widths if n % 4]:
-        raise click.BadParameter(f"{odd[0]:g} is no width for 4 heads; give multiples of 4")
+        raise click.BadParameter(f"{odd[0]:g} is not a width for 4 heads; give multiples of 4")
     return [int(n) for n in widths]
 
 

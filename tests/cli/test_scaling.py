@@ -35,9 +35,9 @@ def test_the_command_fits_predicts_draws_and_goes_on(cli: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--widths", "8,16"], "'8,16' is no list of 3 or more numbers"),
-        (["--widths", "8,16,18"], "18 is no width for 4 heads; give multiples of 4"),
-        (["--passes", "1,nan,2"], "is no list of 3 or more numbers"),
+        (["--widths", "8,16"], "'8,16' is not a list of 3 or more numbers"),
+        (["--widths", "8,16,18"], "18 is not a width for 4 heads; give multiples of 4"),
+        (["--passes", "1,nan,2"], "is not a list of 3 or more numbers"),
         (["--plot", "law.txt"], "--plot is law.txt; it must end in .png or .svg"),
         (["-o", "notes.txt"], "notes.txt does not hold runs of scaling"),
         (["-o", "other.json"], "other.json holds runs on other documents"),
