@@ -441,7 +441,7 @@ def test_sizes_and_settings_of_numpy_are_numbers() -> None:
     [
         ("scalar", "none"),
         ("native", "dtype, threads"),
-        ("pytorch", "dtype, device, autocast, compile, micro_batch"),
+        ("pytorch", "dtype, device, autocast, compile, fsdp, micro_batch"),
     ],
 )
 def test_an_option_that_an_engine_has_not(name: str, options: str) -> None:
