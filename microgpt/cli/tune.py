@@ -292,7 +292,8 @@ def evaluate(
 ) -> None:
     """Measure what a model forgot, gained and lost.
 
-    The measure is the model that it was. Its record says what it learned from, what was rewarded, and what was held out.
+    The measure is the model that it was. Its record says what it learned from, what was rewarded,
+    and what was held out.
     """
     last = Model.load(model, engine)
     models = {Path(model).name: last}
