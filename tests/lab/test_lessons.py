@@ -102,6 +102,8 @@ def test_beside_each_text_is_the_place_that_it_speaks_of(show: Open) -> None:
             expect(page.locator(".live-screen .code .now")).to_contain_text(found[2])
             here = page.locator(".live-screen .position[aria-current]")
             expect(here).to_have_attribute("data-pos", found[1])
+        if "softmax" in lesson.place:
+            expect(page.locator(".live-screen .prob").first).to_be_in_viewport()
         if "node=" in lesson.place:
             expect(page.locator(".live-screen .middle .grad")).to_contain_text(
                 figures["nudged_grad"]
