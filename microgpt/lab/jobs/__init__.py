@@ -6,7 +6,7 @@ A job knows no process: process.py drives it with threads, pyodide.py with the b
 from collections.abc import Iterator
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab.jobs import bits, edit, training, tuning
+from microgpt.lab.jobs import bits, check, edit, training, tuning
 from microgpt.lab.jobs.controls import Controls, Dials, Event, TuningDials
 
 Step = Event | float | Checkpoint
@@ -43,6 +43,8 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
             yield from tuning.tune(question, controls, checkpoint)
         elif kind == "edit":
             yield from edit.compare(question, checkpoint)
+        elif kind == "check":
+            yield from check.check(question)
         elif kind == "bits":
             yield from bits.measure(checkpoint)
         else:
