@@ -481,3 +481,22 @@ def test_written_rules_are_kept(fresh: tuple[int, Checkpoint], tmp_path: Path) -
     print(f"rules {seed} reward {report.reward:.3f} KL {report.kl:.2f}")
     assert report.reward >= 0.9, "a document breaks a rule at most once in ten"
     assert report.kl <= 2
+
+
+def test_a_step_has_draws_of_its_own(small: Checkpoint) -> None:
+    of = reference(small)
+    engine = engines.create_trainable("native", small.config, small.state, dtype="float64")
+    feed = Reinforcement(of, rewards.parse("vowel"), batch=16)
+    first, again, second = (feed.batch(step, engine)[0] for step in (0, 0, 1))
+    assert first == again, "so that a run can be resumed"
+    assert first != second
+
+
+def test_what_was_held_out_is_not_replayed(small: Checkpoint) -> None:
+    old = dataset.of([f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"])
+    parts = dataset.split(old.documents, 0.2)
+    feed = FineTuning(letters("aaa"), reference(small), 2, replay=0.5, old=old, old_val=0.2)
+    replayed = {feed.tokenizer.decode(document[1:-1]) for document in feed.replayed}
+    assert replayed == set(parts.train)
+    batch, _ = feed.batch(0)
+    assert [feed.tokenizer.decode(d[1:-1]) in replayed for d in batch] == [False, True]
