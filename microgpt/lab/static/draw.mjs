@@ -209,16 +209,16 @@ export function newest(...shown) {
 
 /** A dial: a slider with its value and a line that says what it does.
  * @param {{label: string, min: number, max: number, step: number, value: number,
- * show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) =>
- * void}} options */
+ * show?: (x: number) => string, hint?: string | ((x: number) => string | (string | Node)[]),
+ * turned: (x: number) => void}} options */
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
   const says = typeof hint === "function" ? hint : () => hint;
-  const line = h("small", {}, says(value));
+  const line = h("small", {}, ...[says(value)].flat());
   /** @param {number} x */
   const tell = (x) => {
     output.textContent = show(x);
-    put(line, says(x));
+    put(line, ...[says(x)].flat());
   };
   const input = h("input", {
     type: "range",

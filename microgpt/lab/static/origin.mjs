@@ -62,7 +62,7 @@ export function origins({ el, model, text }) {
     clearTimeout(timer);
     mark(null);
     panel.pinned = false;
-    panel.element.hidden = true;
+    panel.element.hidePopover();
   }
 
   /** Hide it, and go back to where it was opened. */
@@ -104,7 +104,7 @@ function pressed(event, el, found, { pin, leave, panel }) {
   const { key } = event;
   const enters = key === "Enter" && !found && !panel.contains(/** @type {Node} */ (event.target));
   const region = /** @type {HTMLElement} */ (event.target).closest(".drawing");
-  if (key === "Escape" && !panel.hidden) leave();
+  if (key === "Escape" && panel.matches(":popover-open")) leave();
   else if (found?.matches("[data-press]") && (key === "Enter" || key === " ")) pin(found);
   else if (found?.matches("[data-press]") && key.startsWith("Arrow"))
     beside(el, found, key)?.focus();
@@ -164,7 +164,7 @@ function panelOf({ lines, ask, short, leave }) {
       role: "dialog",
       "aria-label": "Where a number comes from",
       tabindex: -1,
-      hidden: true,
+      popover: "manual", // above all, wherever the view is
     },
     h("div", { class: "origin-way" }, back, close),
     body,
@@ -205,7 +205,7 @@ function panelOf({ lines, ask, short, leave }) {
     pinned: false,
     /** @param {number} node @param {DOMRect} place  of the number */
     show(node, { left, top }) {
-      element.hidden = false;
+      element.showPopover();
       element.dataset.x = left > innerWidth / 2 ? "left" : "right";
       element.dataset.y = top > innerHeight / 2 ? "top" : "bottom";
       path = [];

@@ -1,5 +1,6 @@
 // The model at one position of a trace, drawn: each part knows from which event on it is there.
 import { h, letter, number, percent, strip, svg, valued } from "./draw.mjs";
+import { explained } from "./terms.mjs";
 import { unrun } from "./trace.mjs";
 
 /** @typedef {import("./trace.mjs").Trace} Trace */
@@ -17,9 +18,9 @@ import { unrun } from "./trace.mjs";
 const SCALE = 2.5; // what is drawn in full colour, everywhere, so that sizes can be compared
 /** @type {Record<string, string>} */
 const MEANING = {
-  attn_wq: "query: what this letter looks for",
-  attn_wk: "key: what it is found by",
-  attn_wv: "value: what it passes on",
+  attn_wq: "{query}: what this letter looks for",
+  attn_wk: "{key}: what it is found by",
+  attn_wv: "{value}: what it passes on",
   attn_wo: "what the heads found, back in one piece",
   mlp_fc1: "64 questions about the letter",
   mlp_fc2: "what the answers add",
@@ -32,7 +33,11 @@ export function parts(trace, pos, { config, vocabulary }) {
   const { index, begin, end } = trace.calls[here.call];
   /** @type {HTMLElement[]} */
   const groups = [
-    group("Embedding", "Two rows of numbers: one for the letter, one for its place."),
+    group(
+      "Embedding",
+      "Two rows of numbers, the {embeddings|embedding}: one for the letter, one for its " +
+        "{place|position}.",
+    ),
   ];
   let layer = 0;
   for (let event = begin; event < end; event++) {
@@ -52,9 +57,10 @@ export function parts(trace, pos, { config, vocabulary }) {
 
 /** @type {Record<string, string>} */
 const ABOUT = {
-  Attention: "The letter looks back at those before it, and takes what fits.",
-  MLP: "Then it thinks by itself.",
-  Guess: "A score for every letter; softmax turns scores into probabilities.",
+  Attention:
+    "{Attention|attention}: the letter looks back at those before it, and takes what fits.",
+  MLP: "Then it thinks by itself, in an {MLP}.",
+  Guess: "A score, the {logit}, for every {token}; {softmax} turns scores into probabilities.",
 };
 
 /** What a statement did: the calls that it made, the weights that it used, when.
@@ -83,7 +89,7 @@ function opens({ weights }, set) {
 
 /** @param {string} title @param {string} text */
 function group(title, text) {
-  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, text));
+  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, ...explained(text)));
 }
 
 /** What one name of a statement is drawn as.
@@ -115,13 +121,13 @@ function rows(place, { event, calls, weights, when }, layer, key, seen) {
     return [row(key, numbers, MEANING.mlp_fc1, when, { form: "narrow", nodes })];
   if (normed) {
     const sizes = [rms(trace.numbers(normed.args.x)), rms(numbers)].map((x) => number(x, 2));
-    return [row(key, numbers, `rmsnorm: size ${sizes.join(" → ")}`, when, { nodes })];
+    return [row(key, numbers, `{rmsnorm|RMSNorm}: size ${sizes.join(" → ")}`, when, { nodes })];
   }
   if (event === trace.calls[here.call].begin) return embedding(place, key, numbers, nodes, when);
   if (numbers.length < 2) return [];
   const stream = key === "x";
   return [
-    row(key, numbers, MEANING[weights] ?? (stream ? "added to the stream" : ""), when, {
+    row(key, numbers, MEANING[weights] ?? (stream ? "added to the {stream|residual}" : ""), when, {
       by: /^attn_w[qkv]$/.test(weights) ? by : 0,
       stream,
       nodes,
@@ -137,7 +143,7 @@ function row(key, numbers, note, when, { by = 0, stream = false, form = "", node
     { class: stream ? "row stream" : "row", ...when },
     h("code", {}, key),
     strip(numbers, { label: key, scale: SCALE, group: by, class: form, nodes }),
-    h("small", {}, note),
+    h("small", {}, ...explained(note)),
   );
 }
 
@@ -199,7 +205,7 @@ function memory({ trace, pos, config, vocabulary }, which, layer, when, weights)
     { class: "row memory", ...when },
     h("code", {}, which),
     h("div", {}, ...rows),
-    h("small", {}, MEANING[weights] ?? ""),
+    h("small", {}, ...explained(MEANING[weights] ?? "")),
   );
 }
 
@@ -258,11 +264,18 @@ function heads(place, attention, layer, when) {
         { class: "panels", "--wide": `${wide}px` },
         ...all.map((n, head) => panel(n, head, raw)),
       ),
-      h("small", {}, note),
+      h("small", {}, ...explained(note)),
     );
   return [
     ...(scores.length === weights.length
-      ? [panels("scores", "q·k/√head_dim: how well each key fits the query", scores, true)]
+      ? [
+          panels(
+            "scores",
+            "q·k/√head_dim, a {dot product}: how well each key fits the query",
+            scores,
+            true,
+          ),
+        ]
       : []),
     panels("weights", "softmax of the scores: each head's shares, of sum 1", weights, false),
   ];
@@ -401,7 +414,7 @@ function units(trace, runs, when) {
         }),
       ),
     ),
-    h("small", {}, `${alive}; the ReLU silences the rest`),
+    h("small", {}, ...explained(`${alive}; the {ReLU} silences the rest`)),
   );
 }
 
@@ -470,12 +483,12 @@ function verdict(trace, pos, name, later) {
     from(later, "It is ", h("b", {}, name), `, to which it gave ${percent(p)}`),
     from(
       at,
-      `: a surprise of −ln ${number(p, 3)} = `,
+      ...explained(`: a {surprise} of −ln ${number(p, 3)} = `),
       h("b", { "data-x": cost, ...valued(unrun(surprise)[0], "the surprise") }, number(cost, 3)),
-      " nats.",
+      ...explained(" {nats|nat}."),
     ),
     pos === trace.positions.length - 1 &&
-      from(last, ` The mean over the name, ${number(trace.loss, 4)}, is its loss.`),
+      from(last, ...explained(` The mean over the name, ${number(trace.loss, 4)}, is its {loss}.`)),
   );
 }
 

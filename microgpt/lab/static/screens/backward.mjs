@@ -2,6 +2,7 @@
 import { DOWN, h, letter, newest, number, put, region, remember, roving } from "../draw.mjs";
 import { order } from "../order.mjs";
 import { origins } from "../origin.mjs";
+import { explained } from "../terms.mjs";
 import { transport } from "../transport.mjs";
 import { diagram, gone, madeBy, SILENT, shortOf } from "../value.mjs";
 import { word } from "../word.mjs";
@@ -228,8 +229,10 @@ function statements({ operations, fn }, down) {
     h(
       "p",
       { class: "key" },
-      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root ` +
-        "mean square.",
+      ...explained(
+        `What ${fn}() computed, last first: so the {gradient} meets it. Bars: the gradient's ` +
+          "root mean square.",
+      ),
     ),
     h("ol", { class: "operations" }, ...rows),
   ];
