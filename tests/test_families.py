@@ -190,7 +190,7 @@ SPOILED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("qwen2", cut, "is not a safetensors file"),
     ("qwen2", lambda f: (f / "model.safetensors").unlink(), "holds no model.safetensors"),
     ("qwen2", lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
-    ("qwen2", lambda f: (f / "config.json").write_text("{"), "config.json is no JSON"),
+    ("qwen2", lambda f: (f / "config.json").write_text("{"), "config.json is not JSON"),
     ("llama", lambda f: next(f.glob("*2-of-*")).unlink(), "the shard model-00002-of-00003"),
     ("llama", lambda f: shard(f, lost="model-00001-of-00003.safetensors"), "tensor lost is not in"),
     ("llama", lambda f: shard(f, lost="../elsewhere"), "names the file '../elsewhere'"),

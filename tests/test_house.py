@@ -150,7 +150,11 @@ def test_no_requirement_is_the_package_of_a_stranger() -> None:
         assert wanted != "microgpt", requirement
 
 
-TRANSLATED = re.compile(r"\b(shall|whoever|anew|one can|so that nobody)\b", re.I)
+TRANSLATED = re.compile(
+    r"\b(shall|whoever|anew|one can|so that nobody|stood|stands(?! for\b)|told(?! apart\b)"
+    r"|(?<!there )(is|are|was) no\b(?! (longer|more|reason)\b))\b",
+    re.I,
+)
 LICENCES = {"LICENSE", "microgpt/data/README.md", "microgpt/data/names.txt"}
 
 

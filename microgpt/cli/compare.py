@@ -63,7 +63,7 @@ def _find(name: str) -> Published:
     path = os.path.expanduser(name)
     if os.path.exists(path):
         return comparison.of_checkpoint(Checkpoint.load(path), os.path.basename(path))
-    raise click.UsageError(f"{name!r} is no file, and none of {', '.join(PRESETS)}")
+    raise click.UsageError(f"{name!r} is not a file, nor one of {', '.join(PRESETS)}")
 
 
 def _lines(entries: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -54,15 +54,15 @@ def _going_on(
 
 def tell(pieces: Iterable[str]) -> str:
     """Write a text as it comes, and return it; its lines are lines."""
-    told = []
+    said = []
     for piece in pieces:
         for i, part in enumerate(piece.split("\n")):
             if i:
                 say("", flush=True)
             say(part, flush=True, end="")
-        told.append(piece)
+        said.append(piece)
     say("", flush=True)
-    return "".join(told)
+    return "".join(said)
 
 
 def write(

@@ -482,7 +482,7 @@ def make_kit(out: Path, pyodide: str) -> None:
     talk, the lessons, the model on one page, and a key. Where Pyodide is found (npm install
     pyodide@314.0.7), the lab is written beside them, for a USB stick.
     """
-    from microgpt.lab.export import export  # a web server is no burden for the other commands
+    from microgpt.lab.export import export  # the others need no web server
     from microgpt.school import kit
 
     site = Path(pyodide).is_dir()

@@ -200,7 +200,7 @@ def _resume(given: dict[str, Any]) -> Run[Any]:
     path = given["resume"]
     loaded = Checkpoint.load(path)
     if lineage.kind(loaded) not in lineage.TUNED or "adam.t" not in loaded.state:
-        raise click.UsageError(f"{path} is no run of microgpt tune that was stopped")
+        raise click.UsageError(f"{path} is not a run of microgpt tune that was stopped")
     if given["model"] or any(given[way] for way in WAYS):
         raise click.UsageError("--resume goes on with a run as it was; give -o, --log and -q only")
     try:

@@ -230,7 +230,7 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
             return LOOKS[look](trace, **place)
     except (IndexError, KeyError):
         pass
-    raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
+    raise ValueError(f"{place} is not a place in the graph of {trace.document!r}")
 
 
 def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:

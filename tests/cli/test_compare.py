@@ -41,7 +41,7 @@ def test_json_has_every_model_and_the_same_numbers(cli: Command, model: str) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["llama-9"], "'llama-9' is no file, and none of microgpt, snes-classic"),
+        (["llama-9"], "'llama-9' is not a file, nor one of microgpt, snes-classic"),
         (["--speed", "0"], "--speed is 0.0; it must be FLOP/s, more than 0"),
         (["--speed", "nan"], "--speed is nan"),
         (["notes.txt"], "notes.txt is not a model that microgpt can use"),
