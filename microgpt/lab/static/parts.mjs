@@ -57,12 +57,7 @@ export function parts(trace, pos, { config, vocabulary }) {
 
 /** @type {Record<string, string>} */
 const ABOUT = {
-<<<<<<< HEAD
   Attention: "The letter {looks back|attention} at those before it, and takes what fits.",
-=======
-  Attention:
-    "{Attention|attention}: the letter looks back at those before it, and takes what fits.",
->>>>>>> main
   MLP: "Then it thinks by itself, in an {MLP}.",
   Guess: "A score, the {logit}, for every {token}; {softmax} turns scores into probabilities.",
 };
@@ -93,7 +88,6 @@ function opens({ weights }, set) {
 
 /** @param {string} title @param {string} text */
 function group(title, text) {
-<<<<<<< HEAD
   const part = title.split(",")[0];
   const named = part === "MLP" ? part : part.toLowerCase();
   return h(
@@ -102,9 +96,6 @@ function group(title, text) {
     h("h3", {}, title),
     h("p", {}, ...explained(text)),
   );
-=======
-  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, ...explained(text)));
->>>>>>> main
 }
 
 /** What one name of a statement is drawn as.
