@@ -26,7 +26,8 @@ LAYERS = [
     "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
-    "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
+    "sampling model feed training quantization cartridge xray probe "
+    "scaling tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
     "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language",
     "school",

@@ -49,6 +49,17 @@ def load(path: str | os.PathLike[str]) -> Pretrained:
     return found
 
 
+def architecture(path: str | os.PathLike[str]) -> Architecture:
+    """Return the architecture in a folder or a GGUF file; a folder needs no tokenizer for it.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: it is not understood in every part, or does not fit the memory.
+    """
+    place = Path(path)
+    return families.load(place)[0] if place.is_dir() else _gguf(place).architecture
+
+
 def _folder(folder: Path) -> Pretrained:
     architecture, params = families.load(folder)
     if not (folder / "tokenizer.json").is_file():
