@@ -252,7 +252,8 @@ function held(trace, key, seen) {
  * @param {HTMLElement} box */
 function keep(box) {
   const rows = [...box.querySelectorAll(".row.now")];
-  const first = rows[0] ?? box.querySelector(".now");
+  const done = [...box.querySelectorAll("[data-at]:not(.todo)")]; // where nothing is computed now
+  const first = rows[0] ?? box.querySelector(".now") ?? done.at(-1);
   if (!first) return;
   const a = box.getBoundingClientRect(),
     { top } = first.getBoundingClientRect(),
