@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from microgpt import cli, engines, gpt
+from microgpt.checkpoint import SHIPPED
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.bricks import BricksEngine
 from microgpt.engines.scalar import ScalarEngine
-from microgpt.llm import families, pretrained
+from microgpt.llm import export, families, pretrained
 from microgpt.llm.architecture import Architecture
 from microgpt.llm.language import LanguageModel
 from microgpt.sampling import Sampling, Stream
@@ -321,6 +322,73 @@ def test_a_gguf_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
             pretrained.load(tmp_path / "cut.gguf")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama3"])
+def test_a_stock_model_comes_back_from_its_export(name: str, tmp_path: Path) -> None:
+    found = pretrained.load(folder(tmp_path, name))
+    export.save(found, tmp_path / "out")
+    again = pretrained.load(tmp_path / "out")
+    assert (again.architecture, again.stops) == (found.architecture, found.stops)
+    assert again.template == found.template
+    assert again.tokenizer.encode("ab <s>ba") == found.tokenizer.encode("ab <s>ba") != []
+    for key, array in found.params.items():
+        assert np.array_equal(again.params[key], array), key
+    with pytest.raises(FileExistsError, match="it is there already"):
+        export.save(found, tmp_path / "out")
+
+
+def test_an_exported_tokenizer_is_one_for_the_library(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    made = folder(tmp_path, "llama")
+    spoil_tokenizer(made, post_processor=None, normalizer={"type": "NFC"})
+    export.save(pretrained.load(made), tmp_path / "out")
+    theirs = library.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    ours = pretrained.load(tmp_path / "out").tokenizer
+    for text in ("ab ba", " <s>q", ""):
+        assert theirs.encode(text).ids == ours.bos + ours.encode(text)
+
+
+STRANGE = {
+    "qwen3": "queries and keys are not normed",
+    "mixtral": "there is one MLP a layer",
+    "mistral": "attention sees all positions",
+    "qwen2": "biases are on all of attention or on none of it",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_no_stock_model_is_not_exported(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"no stock llama.*{STRANGE[name]}"):
+        export.save(pretrained.load(folder(tmp_path, name)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_exports_and_says_why_ours_is_no_stock_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    status, _, err = run(capsys, "export", str(SHIPPED), "--out", out)
+    assert status == 2
+    assert "no stock gpt2" in err
+    for difference in ("the norm is LayerNorm", "GELU", "no norm follows the embeddings"):
+        assert difference in err
+    assert run(capsys, "export", str(folder(tmp_path, "llama")), "--out", out)[0] == 0
+    assert run(capsys, "info", out)[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama3"])
+def test_transformers_loads_an_export_and_computes_the_same(name: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    export.save(pretrained.load(folder(tmp_path, name)), tmp_path / "out")
+    tokens, expected = golden(name)
+    made = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float64)
+    with torch.no_grad():
+        logits = made(torch.tensor([tokens])).logits[0].numpy()
+    assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 @pytest.fixture(scope="module")
 def smollm2() -> pretrained.Pretrained:
     """Return the real model, where its file is at hand."""
@@ -350,3 +418,25 @@ def test_the_real_model_answers(smollm2: pretrained.Pretrained) -> None:
     tokens = model.conversation([{"role": "user", "content": "What is the capital of Italy?"}])
     assert tokens[:3] == [1, 9690, 198], "<|im_start|>system"
     assert "Rome" in "".join(model.generate(tokens, 20, GREEDY))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_real_models_logits_are_those_of_transformers(
+    smollm2: pretrained.Pretrained, engine: str, tmp_path: Path
+) -> None:
+    """Of a folder made of it, in float64."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    export.save(smollm2, tmp_path / "folder")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "folder", dtype=torch.float64
+    )
+    text = "The capital of France"
+    tokens = smollm2.tokenizer.encode(text)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "folder")(text).input_ids == tokens
+    with torch.no_grad():
+        expected = theirs(torch.tensor([tokens])).logits[0].numpy()
+    made = engines.create_reader(engine, smollm2.architecture, smollm2.params)
+    for token, logits in zip(tokens, expected, strict=True):
+        assert np.abs(made.step(token) - logits).max() < 1e-5 * np.abs(logits).max()

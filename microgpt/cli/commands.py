@@ -37,6 +37,7 @@ COMMANDS = {
     },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
+        "export": ("model", "Write a model as a folder of Hugging Face, where it is a stock one."),
     },
     "Super Nintendo": {
         "rom": ("console", "Make a Super Nintendo cartridge of a model."),

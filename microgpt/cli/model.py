@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,9 @@ from microgpt import checkpoint, dataset, files, sampling
 from microgpt.cli import language, options
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.llm import export as stock
 from microgpt.llm import pretrained
+from microgpt.llm.architecture import Architecture
 from microgpt.model import Model, Score, Total
 from microgpt.tuning import lineage
 
@@ -197,3 +200,20 @@ def info(model: str) -> None:
             say(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
     if "adam.t" in loaded.state:
         note("the run is not finished; --resume goes on with it")
+
+
+@group.command()
+@options.model
+@click.option(
+    "-o", "--out", metavar="FOLDER", type=options.File(), required=True, help="Write it there."
+)
+def export(model: str, out: str) -> None:
+    """Write a model as a folder of Hugging Face, where it is a stock GPT-2 or Llama.
+
+    MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
+    train wrote is no stock model; the answer is what differs.
+    """
+    if not pretrained.is_one(model):
+        stock.family(Architecture.of(checkpoint.Checkpoint.load(model).config))
+    stock.save(pretrained.load(model), Path(out))
+    say(f"{out}: a folder that transformers loads")
