@@ -154,6 +154,16 @@ def test_a_score_is_the_surprise_of_each_token(engine: str, tmp_path: Path) -> N
         model.score("a")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3_moe"])
+def test_the_lens_ends_with_what_the_model_says(name: str, engine: str, tmp_path: Path) -> None:
+    model = LanguageModel(pretrained.load(folder(tmp_path, name)), engine)
+    seen = model.inspect("d<s>b")
+    assert seen["tokens"] == ["d", "<s>", "b"]
+    assert seen["lens"].shape == seen["lens_probs"].shape == (3, 3, 5)
+    np.testing.assert_allclose(model.lens(seen["residual"][-1]), seen["probs"], atol=1e-6)
+    np.testing.assert_allclose(seen["lens_probs"][-1, :, 0], seen["probs"].max(-1), atol=1e-6)
+
+
 def spoil_tokenizer(made: Path, **changed: Any) -> None:
     """Change keys of a tokenizer.json."""
     (made / "tokenizer.json").write_text(json.dumps(TOKENIZER | changed), "utf-8")
@@ -222,6 +232,11 @@ def test_the_commands_take_a_folder(
     assert [line.split()[0] for line in text.splitlines()[2:4]] == ["|a|", "|b|"]
     status, text, _ = run(capsys, "info", made)
     assert (status, "qkv_bias          True" in text) == (0, True)
+    status, text, _ = run(capsys, "inspect", made, "dab", *scalar)
+    assert (status, text.splitlines()[0]) == (0, "tokens: |d| |a| |b|")
+    assert max(map(len, text.splitlines())) <= 80
+    status, text, _ = run(capsys, "inspect", made, "dab", "--json", *scalar)
+    assert np.array(json.loads(text)["attention"]).shape == (2, 4, 3, 3)
     assert run(capsys, "sample", made, "--new")[:2] == (2, "")
     assert "runs gpt.py's model alone" in run(capsys, "sample", made, "--engine", "native")[2]
     typed = iter(["ab", "q" * 40])

@@ -204,6 +204,23 @@ def info(model: str) -> None:
 
 @group.command()
 @options.model
+@click.argument("text")
+@options.engine
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, as one JSON object.")
+def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
+    """Look inside a published model: what each layer says next, and looks at.
+
+    MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
+    head, the residual stream, the MLP's units and the probabilities. For a model of yours there is
+    the lab, and microgpt xray.
+    """
+    if not pretrained.is_one(model):
+        raise click.UsageError(f"{model} is no folder and no GGUF file; see it in the lab, or xray")
+    language.inspect(language.opened(model, engine), text, as_json)
+
+
+@group.command()
+@options.model
 @click.option(
     "-o", "--out", metavar="FOLDER", type=options.File(), required=True, help="Write it there."
 )
