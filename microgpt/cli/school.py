@@ -462,3 +462,33 @@ def _compared(plan: swap.Plan, found: swap.Comparison, data: str) -> None:
     say(f"A step takes {found.slower:.2f} times as long as gpt.py's.")
     for name, made in zip(("gpt.py", plan.file), found.names, strict=True):
         say(f"{name} says: {', '.join(made)}")
+
+
+@school.command(name="kit")
+@click.option(
+    "-o", "--out", metavar="DIR", type=PATH, required=True, help="A new folder for the pages."
+)
+@click.option(
+    "--pyodide",
+    metavar="DIR",
+    type=options.File(),
+    default="node_modules/pyodide",
+    help="Where npm put Pyodide, which the lab on the stick runs on.",
+)
+def make_kit(out: Path, pyodide: str) -> None:
+    """Write what a teacher needs: pages to print, and the lab.
+
+    The pages are HTML and ask nothing of a network: plans, a worksheet, code to read and to sort,
+    talk, the lessons, the model on one page, and a key. Where Pyodide is found (npm install
+    pyodide@314.0.7), the lab is written beside them, for a USB stick.
+    """
+    from microgpt.lab.export import export  # a web server is no burden for the other commands
+    from microgpt.school import kit
+
+    site = Path(pyodide).is_dir()
+    kit.write(out, site)
+    if site:
+        export(None, str(out / "site"), pyodide)
+    else:
+        note(f"without the lab: {pyodide} is not there; `npm install pyodide@314.0.7` makes it")
+    say(f"{out / 'index.html'}")
