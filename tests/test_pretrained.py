@@ -232,6 +232,10 @@ def test_the_commands_take_a_folder(
     assert [line.split()[0] for line in text.splitlines()[2:4]] == ["|a|", "|b|"]
     status, text, _ = run(capsys, "info", made)
     assert (status, "qkv_bias          True" in text) == (0, True)
+    status, text, _ = run(capsys, "compare", made)
+    assert status == 0
+    for changed in ("RoPE", "grouped", "SwiGLU"):
+        assert changed.lower() in text.lower(), text
     status, text, _ = run(capsys, "inspect", made, "dab", *scalar)
     assert (status, text.splitlines()[0]) == (0, "tokens: |d| |a| |b|")
     assert max(map(len, text.splitlines())) <= 80

@@ -5,6 +5,7 @@ import math
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import say
-from microgpt.llm import comparison
+from microgpt.llm import comparison, pretrained
 from microgpt.llm.presets import PRESETS, Published
 
 SHOWN = ("gpt2", "llama-3.1-405b")
@@ -38,8 +39,8 @@ def _names(context: click.Context, param: click.Parameter, typed: str) -> list[s
 def compare(models: tuple[str, ...], speed: float, as_json: bool) -> None:
     """Show models beside MicroGPT: same, changed, or only bigger.
 
-    A model is a file of yours, or a published one by its name. Without any, two are shown, and the
-    names of all; --json gives all.
+    A model is a file of yours, a folder of Hugging Face or a GGUF file, or a published one by its
+    name. Without any, two are shown, and the names of all; --json gives all.
     """
     if not 0 < speed < math.inf:
         raise click.UsageError(f"--speed is {speed}; it must be FLOP/s, more than 0")
@@ -61,6 +62,8 @@ def _find(name: str) -> Published:
     if name in PRESETS:
         return PRESETS[name]
     path = os.path.expanduser(name)
+    if pretrained.is_one(path):
+        return comparison.of_architecture(pretrained.describe(path), Path(path).name)
     if os.path.exists(path):
         return comparison.of_checkpoint(Checkpoint.load(path), os.path.basename(path))
     raise click.UsageError(f"{name!r} is no file, and none of {', '.join(PRESETS)}")

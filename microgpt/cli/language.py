@@ -137,15 +137,15 @@ def inspect(model: LanguageModel, text: str, as_json: bool) -> None:
 
 def info(path: str) -> None:
     """Show a published model's architecture and parameters."""
-    found = pretrained.load(path)
-    for field in fields(found.architecture):
-        value = getattr(found.architecture, field.name)
-        say(f"{field.name:18}{_shown(value)}")
-    say(f"{'parameters':18}{found.architecture.n_params:,}")
-    for name, shape in found.architecture.shapes():
+    found = pretrained.describe(path)
+    for field in fields(found):
+        say(f"{field.name:18}{_shown(getattr(found, field.name))}")
+    say(f"{'parameters':18}{found.n_params:,}")
+    for name, shape in found.shapes():
         if name.startswith("layer0.") or not name.startswith("layer"):
             say(f"  {name:24}{' x '.join(map(str, shape)):>16}{math.prod(shape):>14,}")
-    say(f"{'tokens':18}{len(found.tokenizer.ids()):,}")
+    if found.n_layer > 1:
+        say(f"  and so on in {found.n_layer} layers")
 
 
 def _shown(value: Any) -> str:

@@ -263,6 +263,19 @@ def of_checkpoint(checkpoint: Checkpoint, title: str) -> Published:
     )
 
 
+def of_architecture(architecture: Architecture, title: str) -> Published:
+    """Return what a folder or a GGUF file says of its model: its architecture alone."""
+    return Published(
+        title,
+        None,
+        architecture,
+        source=title,
+        data="not recorded",
+        post_training="not recorded",
+        tokenizer="its own",
+    )
+
+
 def _unknown(published: Published) -> str:
     return "not published" if published.year else "not recorded"
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from microgpt.llm.architecture import Architecture, Experts, RoPE, Shape, Stretc
 from microgpt.llm.safetensors_files import Tensor, load_json, tensors
 
 Params = dict[str, NDArray[np.floating]]
+Found = TypeVar("Found")
 
 # Keys that change nothing of what a trained model computes.
 HARMLESS = re.compile(
@@ -87,6 +88,18 @@ def load(folder: Path) -> tuple[Architecture, Params]:
         OSError: a file cannot be read.
         ValueError: the family is unknown, or any key or tensor is not as it should be.
     """
+    return _understood(folder, read)
+
+
+def describe(folder: Path) -> Architecture:
+    """Return the architecture alone, without the weights; raises as load does."""
+    return _understood(folder, lambda family, architecture, there: None)[0]
+
+
+def _understood(
+    folder: Path, look: Callable[["Family", Architecture, Mapping[str, Tensor]], Found]
+) -> tuple[Architecture, Found]:
+    """Return a folder's architecture, and what a function finds in its tensors."""
     config = load_json(folder / "config.json")
     try:
         family = FAMILIES.get(str(config.get("model_type")))
@@ -101,7 +114,7 @@ def load(folder: Path) -> tuple[Architecture, Params]:
         settings = Settings(config)
         architecture = family.architecture(settings, there.keys())
         settings.finish()
-        return architecture, read(family, architecture, there)
+        return architecture, look(family, architecture, there)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder} is not a model that microgpt can read: {error}") from None
 

@@ -1,7 +1,8 @@
 """A published model: a folder of Hugging Face or a GGUF file, its weights and its tokenizer."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,17 @@ def _folder(folder: Path) -> Pretrained:
     )
 
 
+def describe(path: str | os.PathLike[str]) -> Architecture:
+    """Return a model's architecture alone, without its weights; raises as load does."""
+    place = Path(path)
+    if place.is_dir():
+        return families.describe(place)
+    with _gguf_file(place) as (architecture, _, _):
+        return architecture
+
+
 def _gguf(path: Path) -> Pretrained:
-    with open(path, "rb"):  # says what is wrong with the path in the system's own words
-        pass
-    try:
-        reader, given = gguf_files.fields(path)
-        tensors = {tensor.name: tensor for tensor in reader.tensors}
-        architecture = gguf_files.architecture(given, tied="output.weight" not in tensors)
+    with _gguf_file(path) as (architecture, tensors, given):
         families.check_memory(architecture)
         tokens, end = given["tokenizer.ggml.tokens"], given.get("tokenizer.ggml.eos_token_id")
         return Pretrained(
@@ -92,6 +97,21 @@ def _gguf(path: Path) -> Pretrained:
                 for which in ("bos", "eos")
                 if f"tokenizer.ggml.{which}_token_id" in given
             },
+        )
+
+
+@contextmanager
+def _gguf_file(path: Path) -> Iterator[tuple[Architecture, dict[str, Any], dict[str, Any]]]:
+    """Give a file's architecture, tensors and fields; an error in what follows names the file."""
+    with open(path, "rb"):  # says what is wrong with the path in the system's own words
+        pass
+    try:
+        reader, given = gguf_files.fields(path)
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        yield (
+            gguf_files.architecture(given, tied="output.weight" not in tensors),
+            tensors,
+            given,
         )
     except ImportError as error:
         raise ValueError(
