@@ -1,11 +1,10 @@
-"""Show how much of a published model's forward pass is gpt.py: by line and by weight.
+"""Show how much of a published model's forward pass is gpt.py, line by line.
 
-    python scripts/heart_share.py FOLDER|FILE.gguf
+    python scripts/heart_share.py tests/families/llama
 
 One token is read by the bricks over floats, and each line of the package that runs is noted.
 """
 
-import math
 import re
 import sys
 from collections import defaultdict
@@ -15,7 +14,7 @@ from typing import Any
 
 import microgpt
 from microgpt.engines.bricks import BricksEngine
-from microgpt.llm import pretrained
+from microgpt.llm import families
 
 PACKAGE = Path(microgpt.__file__).parent
 
@@ -52,17 +51,12 @@ def bare(line: str) -> str:
 
 
 def main(path: str) -> None:
-    """Print the shares."""
-    found = pretrained.load(path)
-    run = lines_run(BricksEngine(found.architecture, found.params))
+    """Print how many lines of each file run."""
+    run = lines_run(BricksEngine(*families.load(Path(path))))
     heart = set(map(bare, sources("gpt.py")))
     for name, lines in sorted(run.items(), key=lambda item: -len(item[1])):
         same = "" if name == "gpt.py" else f"; {len(lines & heart)} stand in gpt.py, too"
         print(f"{name:24}{len(lines):4} lines{same}")
-    matrices = sum(math.prod(s) for _, s in found.architecture.shapes() if len(s) > 1)
-    total = found.architecture.n_params
-    print(f"{matrices:,} of {total:,} weights ({matrices / total:.2%}) are in matrices,")
-    print("which gpt.py's linear multiplies")
 
 
 if __name__ == "__main__":
