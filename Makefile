@@ -40,6 +40,7 @@ docs: $(BIN)/.ready-to-test rom  ## make again what the docs show of the program
 	$(BIN)/python scripts/picture.py docs/names.svg
 	$(BIN)/microgpt xray emma -o docs/xray-emma.json --with source > /dev/null
 	$(BIN)/python -m microgpt.school.figures > microgpt/school/figures.json
+	$(BIN)/python -m microgpt.school.fingerprints
 	$(BIN)/python -m microgpt.lab.recorded > microgpt/lab/static/recorded.json
 	$(BIN)/microgpt compare --json > microgpt/lab/static/scale.json
 	$(BIN)/python scripts/console_recording.py microgpt/lab/static

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 import numpy as np
 
 from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
-from microgpt.documents import Document
+from microgpt.documents import Document, surprises
 from microgpt.feed import Pretraining
 from microgpt.integers import base as integers
 from microgpt.integers import turbo
@@ -298,11 +299,8 @@ def _loss(
     read: Callable[[Document], Integers], documents: Sequence[Document], unit: float, size: int
 ) -> float:
     """Return the loss of documents (nats/token), whose logits `read` gives in `unit` nats."""
-    losses = []
-    for tokens in documents:
-        kept = np.array(tokens[: size + 1])
-        losses.append(integers.surprises(read(kept[:-1].tolist()) * unit, kept[1:]).mean())
-    return float(np.mean(losses))
+    cut = [tokens[: size + 1] for tokens in documents]
+    return fmean(fmean(surprises((read(t[:-1]) * unit).tolist(), t)) for t in cut)
 
 
 def documents(checkpoint: Checkpoint) -> tuple[list[Document], bool]:

@@ -8,6 +8,7 @@ another kind takes its place as an object whose `type` names the kind.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,9 @@ class Checkpoint:
         Raises:
             OSError: the file cannot be written; what was there before is untouched.
         """
-        metadata = {
-            "format": FORMAT,
-            "config": json.dumps(asdict(self.config)),
-            "vocabulary": json.dumps(self.vocabulary),
-            "training": json.dumps(self.training),
-        }
         tensors = {name: np.asarray(array, order="C") for name, array in self.state.items()}
-        files.write(path, to_safetensors(tensors, metadata))
+        said = metadata(self.config, self.vocabulary, self.training)
+        files.write(path, to_safetensors(tensors, said))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
@@ -73,36 +69,20 @@ class Checkpoint:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no safetensors file, not one of ours, or its parts disagree.
+            ValueError: it is not a safetensors file, not one of ours, or its parts disagree.
         """
         with open(path, "rb"):  # says what is wrong with the path in the system's own words
             pass
         try:
             with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+                config, vocabulary, training = parse(file.metadata() or {})
                 state = {}
-                for name in file.keys():  # noqa: SIM118 (it is no dict)
+                for name in file.keys():  # noqa: SIM118 (it is not a dict)
                     dtype = file.get_slice(name).get_dtype()
                     if dtype not in ("F32", "F64"):
                         raise ValueError(f"tensor {name} holds {dtype} numbers, not F32 or F64")
                     state[name] = file.get_tensor(name)
-            config = json.loads(metadata["config"])
-            vocabulary, training = (
-                json.loads(metadata["vocabulary"]),
-                json.loads(metadata["training"]),
-            )
-            if isinstance(vocabulary, dict) and "type" in vocabulary:
-                raise ValueError(
-                    f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
-                    "version does not know; it knows characters"
-                )
-            if not isinstance(vocabulary, str) or not isinstance(training, dict):
-                raise ValueError(
-                    "the vocabulary must be a string and the training record a JSON object"
-                )
-            return cls(GPTConfig(**config), vocabulary, state, training)
+            return cls(config, vocabulary, state, training)
         except (
             OSError,
             ValueError,
@@ -112,6 +92,37 @@ class Checkpoint:
             SafetensorError,
         ) as error:
             raise ValueError(f"{path} is not a model that microgpt can use: {error}") from None
+
+
+def metadata(config: GPTConfig, vocabulary: str, training: dict[str, Any]) -> dict[str, str]:
+    """Return what a file says beside its tensors."""
+    return {
+        "format": FORMAT,
+        "config": json.dumps(asdict(config)),
+        "vocabulary": json.dumps(vocabulary),
+        "training": json.dumps(training),
+    }
+
+
+def parse(metadata: Mapping[str, str]) -> tuple[GPTConfig, str, dict[str, Any]]:
+    """Return the config, the vocabulary and the training record that a file's metadata hold.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not ours, or a part is not what it must be.
+    """
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+    config, vocabulary, training = (
+        json.loads(metadata[name]) for name in ("config", "vocabulary", "training")
+    )
+    if isinstance(vocabulary, dict) and "type" in vocabulary:
+        raise ValueError(
+            f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
+            "version does not know; it knows characters"
+        )
+    if not isinstance(vocabulary, str) or not isinstance(training, dict):
+        raise ValueError("the vocabulary must be a string and the training record a JSON object")
+    return GPTConfig(**config), vocabulary, training
 
 
 def check_state(config: GPTConfig, state: State) -> None:

@@ -34,7 +34,7 @@ class GPTConfig:
     """The sizes of a model; every function of gpt.py takes one.
 
     Raises:
-        ValueError: a size is not a positive integer, or n_embd is no multiple of n_head.
+        ValueError: a size is not a positive integer, or n_embd is not a multiple of n_head.
     """
 
     vocab_size: int = 27  # tokens: the characters, and BOS as the last

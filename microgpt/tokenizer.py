@@ -50,7 +50,7 @@ class Tokenizer:
         """Return the token ids of a text, without BOS.
 
         Raises:
-            TypeError: it is no string.
+            TypeError: it is not a string.
             ValueError: a character is not in the vocabulary.
         """
         if not isinstance(text, str):

@@ -23,7 +23,7 @@ from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig, number, whole
 from microgpt.documents import Document
-from microgpt.engines.base import TrainableEngine, initial_state
+from microgpt.engines.base import PeerLost, TrainableEngine, initial_state, process
 from microgpt.feed import Feed, Pretraining
 from microgpt.model import Model
 
@@ -204,14 +204,20 @@ class Run(Generic[AnyFeed]):
             val_loss, is_best = self._look() if due else (None, False)
             early, measures = self.finished and stop < planned, self.feed.measures()
             yield Progress(stop, losses, val_loss, is_best, early, measures)
-            # many steps in one call keep a fast engine fast and the caller responsive
-            if not self.feed.on_policy:
+            # many steps in one call keep a fast engine fast and the caller responsive; processes
+            # that train together must make the same calls, whatever each one's clock says
+            if not self.feed.on_policy and process().size == 1:
                 chunk = 2 * chunk if elapsed < 0.03 else max(1, chunk // (1 + (elapsed > 0.1)))
 
     def checkpoint(self) -> Checkpoint:
         """Return the run as it is now: all that resume needs."""
+        vocabulary = self.feed.tokenizer.vocabulary
+        return Checkpoint(self.config, vocabulary, self.engine.state(), self.record())
+
+    def record(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the run: its feed, its settings, how far it has come."""
         version, numbers, gauss = self.feed.rng.getstate()
-        training = {
+        return {
             "feed": self.feed.record(),
             "fed": self.feed.state(),
             "engine": self.engine_name,
@@ -225,8 +231,6 @@ class Run(Generic[AnyFeed]):
             "random": [version, list(numbers), gauss],
             "bigrams": self.bigram.record(),
         }
-        vocabulary = self.feed.tokenizer.vocabulary
-        return Checkpoint(self.config, vocabulary, self.engine.state(), training)
 
     @property
     def finished(self) -> bool:
@@ -274,6 +278,8 @@ class Run(Generic[AnyFeed]):
         rates = [self.settings.learning_rate(step) for step in steps]
         try:
             losses = self.engine.train(batches, rates, weights if weighted else None)
+        except PeerLost:
+            raise
         except BaseException:  # Ctrl-C in a notebook: some of the steps were taken
             self.step = int(self.engine.state()["adam.t"])
             raise

@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
             if not pictures or picture.tobytes() != pictures[-1].tobytes():
                 pictures.append(picture)
                 times.append(1000 * frame * console.FRAME)
-        told = console.about(emulator, data) | console.figures(emulator) | {"frame": frame}
+        record = console.about(emulator, data) | console.figures(emulator) | {"frame": frame}
     first, *others = pictures
     lasting = [round(b - a) for a, b in zip(times, [*times[1:], times[-1] + HELD], strict=True)]
     first.save(
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
         optimize=True,
     )
     pictures[-1].save(folder / "console.png", optimize=True)
-    (folder / "console.json").write_text(json.dumps(told) + "\n")
+    (folder / "console.json").write_text(json.dumps(record) + "\n")
 
 
 main(Path(sys.argv[1]))

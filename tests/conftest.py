@@ -89,3 +89,17 @@ def web() -> Iterator[Web]:
         yield served
         server.shutdown()
         thread.join()
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, rest = path.read_text().rsplit(")", 1)
+        except OSError:  # it has just ended
+            continue
+        state, parent = rest.split()[:2]
+        if int(parent) == pid and state != "Z":
+            found.append(int(path.parent.name))
+    return found

@@ -344,7 +344,7 @@ def test_the_lines_of_gpt_py_are_done_by_the_routines_that_the_docs_name(
             names = re.findall("`(.*?)`", cell)
             assert names or cell.startswith("left out")
             for name in names:
-                assert f"widths_of_{name}" in linked[cartridge_name], f"{name} is no routine"
+                assert f"widths_of_{name}" in linked[cartridge_name], f"{name} is not a routine"
 
 
 @built

@@ -305,7 +305,7 @@ def test_numbers_of_numpy_are_numbers(case: Case) -> None:
     for name, array in one.state().items():
         assert (array == other.state()[name]).all(), name
     assert (one.step(tokens[0]) == other.step(26)).all()
-    for token in (1.5, "a", None):  # numbers of a kind that is no id
+    for token in (1.5, "a", None):  # numbers of a kind that is not an id
         with pytest.raises(ValueError, match="is not in the vocabulary"):
             one.loss([[26, token, 26]])  # type: ignore[list-item]
 
@@ -441,7 +441,7 @@ def test_sizes_and_settings_of_numpy_are_numbers() -> None:
     [
         ("scalar", "none"),
         ("native", "dtype, threads"),
-        ("pytorch", "dtype, device, autocast, compile, micro_batch"),
+        ("pytorch", "dtype, device, autocast, compile, fsdp, micro_batch"),
     ],
 )
 def test_an_option_that_an_engine_has_not(name: str, options: str) -> None:

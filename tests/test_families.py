@@ -98,6 +98,29 @@ def test_a_config_of_transformers_4_says_the_same(copy: Callable[[str], Path]) -
         assert families.load(folder)[0] == families.load(FOLDERS / name)[0]
 
 
+def test_a_key_that_is_missing_means_what_transformers_means(copy: Callable[[str], Path]) -> None:
+    folder = copy("qwen3_moe")
+    configure(folder, norm_topk_prob=None)
+    experts = families.describe(folder).experts
+    assert experts
+    assert not experts.renormalize
+    configure(folder, norm_topk_prob=True)
+    experts = families.describe(folder).experts
+    assert experts
+    assert experts.renormalize
+
+
+def test_layer_types_say_which_layers_have_a_window(copy: Callable[[str], Path]) -> None:
+    folder = copy("qwen2")
+    kinds = ["sliding_attention", "full_attention"]
+    configure(folder, layer_types=kinds, sliding_window=4, use_sliding_window=True)
+    assert families.describe(folder).windows == (4, None)
+    configure(folder, layer_types=None, max_window_layers=1)
+    assert families.describe(folder).windows == (None, 4)
+    configure(folder, layer_types=None, use_sliding_window=False)
+    assert families.describe(folder).windows == ()
+
+
 def test_a_published_gpt2_lacks_the_prefix_and_carries_masks(copy: Callable[[str], Path]) -> None:
     folder = copy("gpt2")
     tensors = load(folder)
@@ -190,7 +213,7 @@ SPOILED: list[tuple[str, Callable[[Path], Any], str]] = [
     ("qwen2", cut, "is not a safetensors file"),
     ("qwen2", lambda f: (f / "model.safetensors").unlink(), "holds no model.safetensors"),
     ("qwen2", lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
-    ("qwen2", lambda f: (f / "config.json").write_text("{"), "config.json is no JSON"),
+    ("qwen2", lambda f: (f / "config.json").write_text("{"), "config.json is not JSON"),
     ("llama", lambda f: next(f.glob("*2-of-*")).unlink(), "the shard model-00002-of-00003"),
     ("llama", lambda f: shard(f, lost="model-00001-of-00003.safetensors"), "tensor lost is not in"),
     ("llama", lambda f: shard(f, lost="../elsewhere"), "names the file '../elsewhere'"),

@@ -26,7 +26,8 @@ LAYERS = [
     "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
-    "sampling model feed training quantization cartridge xray probe tuning rewards evaluation "
+    "sampling model feed training quantization cartridge xray probe "
+    "scaling tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
     "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language "
     "llm.export",
@@ -151,7 +152,11 @@ def test_no_requirement_is_the_package_of_a_stranger() -> None:
         assert wanted != "microgpt", requirement
 
 
-TRANSLATED = re.compile(r"\b(shall|whoever|anew|one can|so that nobody)\b", re.I)
+TRANSLATED = re.compile(
+    r"\b(shall|whoever|anew|one can|so that nobody|stood|stands(?! for\b)|told(?! apart\b)"
+    r"|(?<!there )(is|are|was) no\b(?! (longer|more|reason)\b))\b",
+    re.I,
+)
 LICENCES = {"LICENSE", "microgpt/data/README.md", "microgpt/data/names.txt"}
 
 

@@ -94,8 +94,8 @@ def test_written_rules(tmp_path: Path) -> None:
         ("[[rule]]\nmust = 'a'", "has no name"),
         ("[[rule]]\nname = 'a'", "must have one of must, must_not, novel"),
         ("[[rule]]\nname = 'a'\nmust = 'a'\nmust_not = 'b'", "must have one of"),
-        ("[[rule]]\nname = 'a'\nmust = '('", "is no regular expression"),
-        ("[[rule]]\nname = 'a'\nmust = 3", "is no regular expression"),
+        ("[[rule]]\nname = 'a'\nmust = '('", "is not a regular expression"),
+        ("[[rule]]\nname = 'a'\nmust = 3", "is not a regular expression"),
         ("[[rule]]\nname = 'a'\nmust = 'a'\nweight = 0", "is 0.0; it must be positive"),
         ("[[rule]]\nname = 'a'\nmust = 'a'\nweight = nan", "it must be positive"),
         ("[[rule]]\nname = 'a'\nmust = 'a'\nweight = 'x'", "it must be a number"),
@@ -114,7 +114,7 @@ def test_rules_that_make_no_sense(tmp_path: Path, text: str, says: str) -> None:
 
 CODE = """
 import os, sys, time
-print("what it prints is no answer")
+print("what it prints is not an answer")
 
 def good(documents):
     print(sys.stdin.read())
@@ -170,7 +170,7 @@ def test_a_function_of_ones_own(code: Path) -> None:
     ("name", "says"),
     [
         ("stops", "stops with ZeroDivisionError: division by zero on 'liz'"),
-        ("nan", "gives nan, which is no finite number, on 'liz'"),
+        ("nan", "gives nan, which is not a finite number, on 'liz'"),
         ("few", "gives 0 numbers for 1 documents on 'liz'"),
         ("words", "stops with ValueError: could not convert string to float: 'much' on 'liz'"),
         ("ends", "ended its process on 'liz'"),

@@ -341,7 +341,7 @@ def test_a_line_that_cannot_be_learned(small: Checkpoint, line: str, says: str) 
 
 @pytest.mark.parametrize("pair", ["a", "a\tb\tc", "a\ta", "a\t"])
 def test_a_line_that_is_no_pair(small: Checkpoint, pair: str) -> None:
-    with pytest.raises(ValueError, match="is no pair; give chosen<TAB>rejected"):
+    with pytest.raises(ValueError, match="is not a pair; give chosen<TAB>rejected"):
         Preferences(reference(small), letters(pair))
 
 
@@ -387,7 +387,7 @@ def test_without_kl_a_reward_is_hacked_by_a_document_that_never_ends(base: Check
 
 
 def test_without_kl_a_graded_reward_is_hacked_by_one_name(base: Checkpoint) -> None:
-    """All that it writes is one name, and it ends; forbidding endless names is no cure, KL is."""
+    """All that it writes is one name, and it ends; forbidding endless names cures nothing."""
     like = rewards.parse("like:world")
     hacked = rewarded(base, like, 0.0, 0.003)
     assert hacked.distinct < 0.1

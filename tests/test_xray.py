@@ -29,6 +29,7 @@ from microgpt.engines.base import initial_state
 from microgpt.engines.scalar import ScalarEngine
 from microgpt.xray import zoom
 from microgpt.xray.graph import runs, unrun
+from microgpt.xray.nudge import nudge
 from microgpt.xray.positions import locate
 from microgpt.xray.recorder import Recorder, load
 from microgpt.xray.trace import PARTS, Trace
@@ -36,6 +37,7 @@ from tests.conftest import EMMA, LETTERS
 
 SOURCE = Path(gpt.__file__).read_text("utf-8")
 ROOT = Path(__file__).parent.parent
+OPS = ("parameter", "+", "*", "**", "add", "dot", "exp", "log", "relu")
 TINY = GPTConfig(n_layer=2, n_embd=4, n_head=2, block_size=5, vocab_size=27)
 
 
@@ -730,6 +732,39 @@ def test_zoom_says_why_no_gradient_reaches_a_value(emma: Trace) -> None:
     assert set(unused) < set(probs)  # those of wrong answers
     assert len(unused) == len(probs) - len(locate(emma))
     assert not [n for n in emma.graph.turns if "silent" in zoom.value(emma, n)]
+
+
+def test_a_nudge_moves_the_loss_by_the_gradient(emma: Trace) -> None:
+    """A finite difference of gpt.py itself, for Values of every kind: the oracle of backward()."""
+    assert emma.graph
+    chosen = random.Random(1).sample(range(emma.first, len(emma.data)), 40)
+    chosen += [next(n for n, op in enumerate(emma.graph.ops) if op == kind) for kind in OPS]
+    for node in chosen:
+        moved = nudge(emma, node, 6)
+        assert moved["loss"] == emma.loss
+        slope = (moved["nudged"] - moved["loss"]) / moved["epsilon"]
+        assert slope == pytest.approx(emma.graph.grad(node), rel=1e-4, abs=1e-6), emma.name(node)
+
+
+def test_a_nudged_parameter_is_one_of_another_model() -> None:
+    held = model()
+    trace = xray.record("emma", held)
+    name, (_, columns), start = trace.params[4]
+    state = {key: array.copy() for key, array in held.state.items()}
+    state[name][1, 2] += 0.1
+    moved = nudge(trace, start + columns + 2, 1)
+    assert moved["nudged"] == scalar(Checkpoint(held.config, LETTERS, state)).loss([EMMA])
+    assert moved["nudged"] != moved["loss"]
+
+
+def test_what_cannot_be_nudged_is_refused(emma: Trace) -> None:
+    with pytest.raises(ValueError, match="must be from 1 to 9"):
+        nudge(emma, 0, 10)
+    with pytest.raises(IndexError):
+        nudge(emma, len(emma.data), 2)
+    other = xray.record_source(edited("x = rmsnorm(x)", "x = rmsnorm(x) "), "emma")
+    with pytest.raises(ValueError, match=r"only gpt\.py itself"):
+        nudge(other, 0, 2)
 
 
 def test_zoom_finds_the_first_step_on_each_statement(emma: Trace) -> None:

@@ -33,12 +33,16 @@ COMMANDS = {
         "lab": ("windows", "Open the lab: a page that shows the model at work."),
     },
     "Learn": {
-        "school": ("school", "Write gpt.py again in twelve lessons, each one checked."),
+        "school": ("school", "Write gpt.py again, function by function, in twelve lessons."),
     },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
         "inspect": ("model", "Look inside a published model: what each layer says and looks at."),
         "export": ("model", "Write a model as a folder of Hugging Face, where it is a stock one."),
+        "scaling": (
+            "scaling",
+            "Fit a scaling law to small runs; predict a larger one; train it.",
+        ),
     },
     "Super Nintendo": {
         "rom": ("console", "Make a Super Nintendo cartridge of a model."),

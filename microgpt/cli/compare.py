@@ -5,7 +5,6 @@ import math
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +25,7 @@ def _names(context: click.Context, param: click.Parameter, typed: str) -> list[s
 
 
 @group.command()
-@click.argument("models", nargs=-1, metavar="[MODEL|NAME]...", shell_complete=_names)
+@click.argument("models", nargs=-1, metavar="[MODEL|FOLDER|NAME]...", shell_complete=_names)
 @click.option(
     "--speed",
     type=float,
@@ -39,7 +38,7 @@ def _names(context: click.Context, param: click.Parameter, typed: str) -> list[s
 def compare(models: tuple[str, ...], speed: float, as_json: bool) -> None:
     """Show models beside MicroGPT: same, changed, or only bigger.
 
-    A model is a file of yours, a folder of Hugging Face or a GGUF file, or a published one by its
+    A model is a file of yours, a folder of Hugging Face or a GGUF file, or a published model by its
     name. Without any, two are shown, and the names of all; --json gives all.
     """
     if not 0 < speed < math.inf:
@@ -62,11 +61,12 @@ def _find(name: str) -> Published:
     if name in PRESETS:
         return PRESETS[name]
     path = os.path.expanduser(name)
+    title = os.path.basename(os.path.abspath(path))
     if pretrained.is_one(path):
-        return comparison.of_architecture(pretrained.describe(path), Path(path).name)
+        return comparison.of_architecture(pretrained.architecture(path), title)
     if os.path.exists(path):
-        return comparison.of_checkpoint(Checkpoint.load(path), os.path.basename(path))
-    raise click.UsageError(f"{name!r} is no file, and none of {', '.join(PRESETS)}")
+        return comparison.of_checkpoint(Checkpoint.load(path), title)
+    raise click.UsageError(f"{name!r} is not a file or a folder, nor one of {', '.join(PRESETS)}")
 
 
 def _lines(entries: Sequence[dict[str, Any]]) -> Iterator[str]:

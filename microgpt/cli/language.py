@@ -55,15 +55,15 @@ def _going_on(
 
 def tell(pieces: Iterable[str]) -> str:
     """Write a text as it comes, and return it; its lines are lines."""
-    told = []
+    said = []
     for piece in pieces:
         for i, part in enumerate(piece.split("\n")):
             if i:
                 say("", flush=True)
             say(part, flush=True, end="")
-        told.append(piece)
+        said.append(piece)
     say("", flush=True)
-    return "".join(told)
+    return "".join(said)
 
 
 def write(
@@ -137,7 +137,7 @@ def inspect(model: LanguageModel, text: str, as_json: bool) -> None:
 
 def info(path: str) -> None:
     """Show a published model's architecture and parameters."""
-    found = pretrained.describe(path)
+    found = pretrained.architecture(path)
     for field in fields(found):
         say(f"{field.name:18}{_shown(getattr(found, field.name))}")
     say(f"{'parameters':18}{found.n_params:,}")

@@ -215,7 +215,9 @@ def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
     the lab, and microgpt xray.
     """
     if not pretrained.is_one(model):
-        raise click.UsageError(f"{model} is no folder and no GGUF file; see it in the lab, or xray")
+        raise click.UsageError(
+            f"{model} is not a folder or a GGUF file; see it in the lab, or xray"
+        )
     language.inspect(language.opened(model, engine), text, as_json)
 
 
@@ -228,7 +230,7 @@ def export(model: str, out: str) -> None:
     """Write a model as a folder of Hugging Face, where it is a stock GPT-2 or Llama.
 
     MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
-    train wrote is no stock model; the answer is what differs.
+    train wrote is not a stock model; the answer is what differs.
     """
     if not pretrained.is_one(model):
         stock.family(Architecture.of(checkpoint.Checkpoint.load(model).config))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 from rich.table import Column
 
+from microgpt.checkpoint import metadata
 from microgpt.cli.interrupts import handling
 from microgpt.cli.terminal import note
+from microgpt.engines.base import ManyProcessEngine, process
 from microgpt.training import Progress, Run
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
@@ -36,20 +39,59 @@ def advance(
     quiet: bool = False,
 ) -> bool:
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
-    saved = began = time.monotonic()
+    began = time.monotonic()
+    saved = began if process().size == 1 else -SAVE_EVERY  # of many, one may be gone at any time
     first = run.step
     with _interrupt() as interrupted, _display(run, quiet) as show:
         for progress in run.advance():
             write(progress)
             if out and keep_best and progress.is_best:
-                run.checkpoint().model().save(best(out))
-            if out and time.monotonic() - saved > SAVE_EVERY:
-                run.checkpoint().save(out)
+                save_model(run, best(out))
+            late = bool(out) and time.monotonic() - saved > SAVE_EVERY
+            late, stop = _together(run, late, interrupted())
+            if out and late:
+                save(run, out)
                 saved = time.monotonic()
             show(progress, (progress.step - first) / (time.monotonic() - began))
-            if interrupted():
+            if stop:
                 break
     return run.finished
+
+
+def parts(out: str) -> str:
+    """Return the folder in which processes that train together save a run: m.parts beside m."""
+    return str(Path(out).with_suffix(".parts"))
+
+
+def save(run: Run[Any], out: str) -> str:
+    """Save a run, and return where --resume finds it."""
+    if process().size == 1 or not isinstance(run.engine, ManyProcessEngine):
+        run.checkpoint().save(out)
+        _drop(parts(out))
+        return out
+    run.engine.save(parts(out), metadata(run.config, run.feed.tokenizer.vocabulary, run.record()))
+    return parts(out)
+
+
+def save_model(run: Run[Any], out: str) -> None:
+    """Save the model of a run, which all processes put together and one of them writes."""
+    model = run.checkpoint().model()
+    if process().rank == 0:
+        model.save(out)
+        _drop(parts(out))
+
+
+def _drop(folder: str) -> None:
+    """Remove the folder of a run that is saved elsewhere now."""
+    if os.path.exists(os.path.join(folder, "run.json")):
+        shutil.rmtree(folder)
+
+
+def _together(run: Run[Any], *flags: bool) -> Sequence[bool]:
+    """Return what processes that train together decide: what any of them would do, all do."""
+    if isinstance(run.engine, ManyProcessEngine) and process().size > 1:
+        return run.engine.any_of(flags)
+    return flags
 
 
 @contextmanager
@@ -169,7 +211,7 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
         for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
             keep = min(step / (step + 1), 0.98)  # a mean at first, then one of the last fifty
             mean = loss if mean is None else keep * mean + (1 - keep) * loss
-        # a feed that weighs its documents says what to watch; its loss is no curve
+        # a feed that weighs its documents says what to watch; its loss is not a curve
         numbers = {**progress.measures} if progress.measures else {**numbers, "loss": mean}
         if progress.val_loss is not None:
             numbers["val"] = progress.val_loss

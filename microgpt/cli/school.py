@@ -431,7 +431,10 @@ def exchange(
     seeds_ = tuple(range(42, 42 + seeds))
     plan = swap.Plan(source, text.file, documents.documents, seeds_, steps)
     if not _train(plan, results, out):
-        note(f"stopped; finished runs are in {out}: the same command goes on")
+        kept = (
+            f"finished runs are in {out}, the same command goes on" if results else "none finished"
+        )
+        note(f"stopped; {kept}")
         return 130
     _compared(plan, swap.compare(plan, results), documents.name)
     return 0
@@ -482,13 +485,35 @@ def make_kit(out: Path, pyodide: str) -> None:
     talk, the lessons, the model on one page, and a key. Where Pyodide is found (npm install
     pyodide@314.0.7), the lab is written beside them, for a USB stick.
     """
-    from microgpt.lab.export import export  # a web server is no burden for the other commands
+    from microgpt.lab.export import PYODIDE, export  # a server and all: only when it is needed
     from microgpt.school import kit
 
-    site = Path(pyodide).is_dir()
-    kit.write(out, site)
-    if site:
-        export(None, str(out / "site"), pyodide)
-    else:
-        note(f"without the lab: {pyodide} is not there; `npm install pyodide@314.0.7` makes it")
+    found = Path(pyodide).is_dir()
+    kit.write(out, (lambda place: export(None, str(place), pyodide)) if found else None)
+    if not found:
+        note(f"without the lab: {pyodide} is not there; `npm install pyodide@{PYODIDE}` makes it")
     say(f"{out / 'index.html'}")
+
+
+@school.command()
+@click.option(
+    "-o", "--out", metavar="DIR", type=PATH, default="bugs", help="A folder for the cartridges."
+)
+@click.option("--key", is_flag=True, help="Print what is wrong in each, for the teacher.")
+def bugs(out: Path, key: bool) -> None:
+    """Make three cartridges, each with a bug to find, and their model.
+
+    They are for the lab on systems, docs/labs/systems.md. The model is the one that ships with
+    microgpt.
+    """
+    from microgpt.checkpoint import SHIPPED, Checkpoint  # numpy takes a while
+    from microgpt.school import cartridges
+
+    if key:
+        for number, bug in enumerate(cartridges.BUGS, 1):
+            for line in textwrap.wrap(f"{number}.sfc: {bug.answer}", WIDTH, break_on_hyphens=False):
+                say(line)
+        return
+    *made, model = cartridges.write(out, Checkpoint.load(SHIPPED))
+    for path in made:
+        say(f"{path}: microgpt play {path} --check {model}")

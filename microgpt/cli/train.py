@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, best, log
+from microgpt.cli.progress import advance, best, log, parts, save, save_model
 from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
+from microgpt.engines.base import ManyProcessEngine, PeerLost, process
 from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
@@ -23,7 +25,7 @@ from microgpt.tuning import lineage
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
 SETTINGS = ("steps", "lr", "warmup", "patience")
-ENGINE = ("dtype", "device", "autocast", "compile", "micro_batch")
+ENGINE = ("dtype", "device", "autocast", "compile", "fsdp", "micro_batch")
 OPTIMIZER = ("beta1", "beta2", "weight_decay")
 SHOWN = ("data", "engine", "steps", "batch", "seed", "lr", *SIZES)  # in every "repeat with" line
 FASTEST = next(iter(engines.ENGINES))
@@ -79,6 +81,7 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
 @click.option("--device", metavar="NAME", help="pytorch: cpu, cuda, mps, ...")
 @click.option("--autocast", is_flag=True, help="pytorch: matrix products in bfloat16.")
 @click.option("--compile", is_flag=True, help="pytorch: torch.compile; a slow start.")
+@click.option("--fsdp", is_flag=True, help="pytorch: shard the model over torchrun's processes.")
 @click.option("--micro-batch", type=int, help="pytorch: documents at once; the rest adds up.")
 @click.option("--steps", type=int, default=1000, help="Optimizer steps.")
 @click.option("--batch", type=int, default=1, help="Documents a step.")
@@ -107,8 +110,18 @@ def train(context: click.Context, /, **given: Any) -> int:
     Without options this is gpt.py: document by document, on the published names where they can be
     had, else on the built-in ones.
     """
+    if process().rank:  # one of many that train together: another one speaks
+        given |= {"quiet": True, "log": None}
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     run = _resume(context, given) if given["resume"] else _begin(context, given)
+    if process().size > 1 and not isinstance(run.engine, ManyProcessEngine):
+        raise click.UsageError(
+            f"{process().size} processes cannot train with the engine {run.engine_name}; "
+            "give --engine pytorch"
+        )
     out = given["out"] or given["resume"]
+    if out and os.path.isdir(out):
+        out = str(Path(out).with_suffix(".safetensors"))
     if given["keep_best"] and not (out and run.feed.fraction):
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
     _check_files(run, out, given)
@@ -121,22 +134,47 @@ def train(context: click.Context, /, **given: Any) -> int:
             finished = advance(run, out, write, given["keep_best"], given["quiet"])
     except BrokenPipeError:  # nobody reads how it goes any more
         if out:
-            run.checkpoint().save(out)
+            save(run, out)
         raise
+    except PeerLost as error:
+        note(f"microgpt: {error}; {_to_go_on(out)}")
+        return 1
     if finished:
         if out:
-            run.checkpoint().model().save(out)
+            save_model(run, out)
         if run.step < run.settings.steps and not given["quiet"]:
             note(f"stopped after step {run.step}: patience; the best was {run.best_val_loss:.4f}")
         _report(run, given["quiet"])
         return 0
-    path = out or str(files.unused("interrupted.safetensors"))
-    run.checkpoint().save(path)
-    note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
-    words = ["microgpt", "train", "--resume", path]
-    words += ["--log", given["log"]] if given["log"] else []
-    note(shlex.join(words + (["--keep-best"] if given["keep_best"] else [])))
+    path = save(run, out or str(files.unused("interrupted.safetensors")))
+    if process().rank == 0:
+        note(f"stopped after step {run.step} of {run.settings.steps}, and saved; to go on:")
+        words = [*_command(), "train", "--resume", path]
+        words += ["--log", given["log"]] if given["log"] else []
+        note(shlex.join(words + (["--keep-best"] if given["keep_best"] else [])))
     return 130
+
+
+def _command() -> list[str]:
+    """Return the words that start this program as it was started: alone, or many at a time."""
+    if process().size == 1:
+        return ["microgpt"]
+    return [
+        "torchrun",
+        "--standalone",
+        f"--nproc-per-node={process().size}",
+        "-m",
+        "--",
+        "microgpt",
+    ]
+
+
+def _to_go_on(out: str | None) -> str:
+    """Return what a run that lost a process leaves, and how to go on."""
+    if not out or not os.path.isdir(parts(out)):
+        return "nothing was saved yet; start again" + ("" if out else ", with --out FILE")
+    command = shlex.join([*_command(), "train", "--resume", parts(out)])
+    return f"its last checkpoint is {parts(out)}; to go on: {command}"
 
 
 def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
@@ -164,7 +202,7 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     path = given["resume"]
     if given["start"]:
         raise click.UsageError("--resume goes on with a run, --from begins one; give one of them")
-    loaded = Checkpoint.load(path)
+    loaded = _load(path)
     if "adam.t" not in loaded.state:
         raise click.UsageError(
             f"{path} is a finished model, nothing to resume; --from {path} trains it further"
@@ -182,6 +220,11 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
         raise click.UsageError(f"cannot resume {path}: {error}") from None
     _refuse_changes(context, _settings(run), "--resume")
     return run
+
+
+def _load(path: str) -> Checkpoint:
+    """Return the run in a file, or in the folder of processes that trained together."""
+    return engines.gather(path) if os.path.isdir(path) else Checkpoint.load(path)
 
 
 def _refuse_changes(context: click.Context, fixed: dict[str, Any], by: str) -> None:
@@ -224,7 +267,9 @@ def _continued(run: Run[Pretraining], out: str | None, given: dict[str, Any]) ->
     Raises:
         UsageError: it is another one, which would be lost.
     """
-    stopped = _stopped(out) if out and out != given["resume"] else None
+    if out is None or given["resume"] in (out, parts(out)):
+        return run
+    stopped = _stopped(out)
     if stopped is None:
         return run
     if given["resume"] or given["start"] or _plan(stopped) != _plan(run.checkpoint()):
@@ -238,7 +283,7 @@ def _continued(run: Run[Pretraining], out: str | None, given: dict[str, Any]) ->
 def _stopped(path: str) -> Checkpoint | None:
     """Return the run that was stopped and saved in a file, or None."""
     try:
-        loaded = Checkpoint.load(path)
+        loaded = _load(parts(path) if os.path.isdir(parts(path)) else path)
     except (OSError, ValueError):
         return None
     return loaded if "adam.t" in loaded.state else None

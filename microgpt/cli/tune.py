@@ -200,7 +200,7 @@ def _resume(given: dict[str, Any]) -> Run[Any]:
     path = given["resume"]
     loaded = Checkpoint.load(path)
     if lineage.kind(loaded) not in lineage.TUNED or "adam.t" not in loaded.state:
-        raise click.UsageError(f"{path} is no run of microgpt tune that was stopped")
+        raise click.UsageError(f"{path} is not a run of microgpt tune that was stopped")
     if given["model"] or any(given[way] for way in WAYS):
         raise click.UsageError("--resume goes on with a run as it was; give -o, --log and -q only")
     try:
@@ -290,9 +290,10 @@ def _print(compared: Comparison) -> None:
 def evaluate(
     model: str, against: str | None, count: int, seed: int, engine: str | None, as_json: bool
 ) -> None:
-    """Measure what a model forgot, gained and lost, beside the model that it was.
+    """Measure what a model forgot, gained and lost.
 
-    Its record says what it learned from, what was rewarded, and what was held out.
+    The measure is the model that it was. Its record says what it learned from, what was rewarded,
+    and what was held out.
     """
     last = Model.load(model, engine)
     models = {Path(model).name: last}
@@ -321,9 +322,9 @@ LEFT_OR_RIGHT = {  # as terminals send them, and as Windows does
 @click.option("--seed", type=int, show_default="drawn", help="Same seed, same names.")
 @options.engine
 def prefer(model: str, out: str | None, seed: int | None, engine: str | None) -> None:
-    """Choose between two names, again and again, with the arrows left and right.
+    """Choose between two names, again and again, with the arrows.
 
-    The space bar chooses neither, q ends. Each choice is written at once.
+    Left and right choose, the space bar chooses neither, q ends. Each choice is written at once.
     """
     if out is None:
         raise click.UsageError("name the file for the choices: -o PAIRS")

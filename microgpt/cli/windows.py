@@ -73,7 +73,7 @@ def lab(model: str | None, port: int, no_browser: bool, site: str | None, pyodid
     Without MODEL it shows the one that ships with microgpt. Only this machine can reach it; the
     site that --export writes works on any web server, and needs nothing but its files.
     """
-    from microgpt.lab import export, server  # a web server is no burden for the other commands
+    from microgpt.lab import export, server  # the other commands need no web server
 
     if site is not None:
         written = [

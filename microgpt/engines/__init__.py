@@ -5,6 +5,7 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 from microgpt.arrays import BROWSER, State
+from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, Reader, TrainableEngine
 from microgpt.llm.architecture import Architecture
@@ -132,6 +133,19 @@ def trainable() -> list[str]:
 def default() -> str:
     """Return the name of the best engine that is there."""
     return next(name for name in ENGINES if not missing(name))
+
+
+def gather(folder: str) -> Checkpoint:
+    """Return the run that many processes saved in a folder.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not the folder of a run, or what reads it is not installed.
+    """
+    if reason := missing("pytorch"):
+        raise ValueError(f"{folder} is a folder: {reason}")
+    checkpoint: Checkpoint = import_module("microgpt.engines.pytorch.distributed").load(folder)
+    return checkpoint
 
 
 def _class(name: str) -> Any:

@@ -12,9 +12,10 @@ and is at position 0.
 """
 
 import math
+import os
 import random
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from microgpt import gpt
 from microgpt.arrays import Array, State, array, reshape
@@ -122,6 +123,44 @@ class BulkEngine(Engine, Protocol):
         prefix: Sequence[int],
     ) -> list[list[int]]:
         """Return what sampling.sample_many returns: a document from each stream of the seed."""
+
+
+class Process(NamedTuple):
+    """Which process this is, of those that train one model together."""
+
+    rank: int = 0
+    size: int = 1
+    restarts: int = 0  # how often all were started again, after one was gone
+
+
+def process() -> Process:
+    """Return which process this is: torchrun says so in the environment."""
+    names = {"rank": "RANK", "size": "WORLD_SIZE", "restarts": "TORCHELASTIC_RESTART_COUNT"}
+    return Process(
+        **{
+            name: int(os.environ.get(its, Process._field_defaults[name]))
+            for name, its in names.items()
+        }
+    )
+
+
+class PeerLost(OSError):
+    """Another process of the run is gone, or does not answer."""
+
+
+@runtime_checkable
+class ManyProcessEngine(TrainableEngine, Protocol):
+    """An engine that can train in many processes at a time; all call the same in the same order."""
+
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        """Return, for each flag, whether any process has raised it."""
+
+    def save(self, folder: str, metadata: Mapping[str, str]) -> None:
+        """Write the state to a folder, each process its part, and the metadata of a checkpoint.
+
+        Raises:
+            OSError: it cannot be written, or a process is gone; the last one saved is still whole.
+        """
 
 
 def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:

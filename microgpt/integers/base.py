@@ -13,6 +13,7 @@ assembly in microgpt/snes/asm follows them bit for bit (>> rounds down):
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from microgpt.arrays import Array
 from microgpt.config import GPTConfig
-from microgpt.documents import Batch, check_batch
+from microgpt.documents import Batch, check_batch, surprises
 
 Integers = NDArray[np.int64]
 
@@ -95,22 +96,15 @@ def loss(model: IntegerModel, batch: Batch) -> float:
         ValueError: the batch is empty, or a token is outside the vocabulary.
     """
     check_batch(model.config, batch, None)
-    lengths = np.array([min(len(tokens) - 1, model.config.block_size) for tokens in batch])
-    padded = np.zeros((len(batch), int(lengths.max()) + 1), np.int64)
-    for row, tokens in zip(padded, batch, strict=True):
-        row[: min(len(tokens), len(row))] = tokens[: len(row)]
-    cache, sums = model.begin(len(batch)), np.zeros(len(batch))
-    for t in range(padded.shape[1] - 1):
-        logits = model.forward(padded[:, t], t, cache)["logits"] * model.units["logits"]
-        sums += np.where(t < lengths, surprises(logits, padded[:, t + 1]), 0)
-    return float((sums / lengths).mean())
-
-
-def surprises(logits: Array, following: Integers) -> Array:
-    """Return -log p (nats) of the tokens (B,) that follow, given logits (B, vocab_size) in nats."""
-    top = logits.max(axis=1)
-    log_sum = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return np.asarray(log_sum - logits[np.arange(len(logits)), following])
+    cut = [tokens[: model.config.block_size + 1] for tokens in batch]
+    read = np.zeros((len(cut), max(map(len, cut)) - 1), np.int64)  # all documents side by side
+    for row, tokens in zip(read, cut, strict=True):
+        row[: len(tokens) - 1] = tokens[:-1]
+    cache = model.begin(len(cut))
+    seen = [model.forward(column, t, cache)["logits"] for t, column in enumerate(read.T)]
+    logits = np.stack(seen, axis=1) * model.units["logits"]  # (B, T, vocab_size)
+    pairs = zip(logits, cut, strict=True)
+    return fmean(fmean(surprises(row[: len(t) - 1].tolist(), t)) for row, t in pairs)
 
 
 def logits(model: IntegerModel, tokens: Sequence[int]) -> Integers:

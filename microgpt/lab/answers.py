@@ -11,7 +11,10 @@ from microgpt.documents import surprises
 from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, draw, probabilities
+from microgpt.school import source as texts
+from microgpt.school.course import lesson
 from microgpt.xray import zoom
+from microgpt.xray.nudge import nudge
 
 MOST_NAMES = 100
 MEASURED = 0.1  # seconds that an engine is watched to tell how fast it is
@@ -24,6 +27,7 @@ LOOKS: dict[str, Callable[..., dict[str, Any]]] = {
     "expression": zoom.expression,
     "around": zoom.around,
     "turn": zoom.turn,
+    "nudge": nudge,
 }
 SMALL = {  # why backward() needs an order, in three lines
     "twice": "a = Value(3.0)\nb = a + a\nc = b + b\nc.backward()",
@@ -54,6 +58,7 @@ class Answers:
             "trace": self.trace,
             "backward": self.backward,
             "order": order,
+            "begin": begin,
             "engine": self.engine,
             "fixed": self.fixed,
         }
@@ -215,6 +220,17 @@ def order(example: str) -> dict[str, Any]:
     }
 
 
+def begin(source: str, number: int) -> str:
+    """Return a learner's file with what a lesson begins with added, where it is not there yet.
+
+    Raises:
+        ValueError: there is no such lesson, or the file is not Python.
+    """
+    if not isinstance(source, str) or type(number) is not int:
+        raise ValueError("a lesson begins with a text and the lesson's number")
+    return texts.begin(source, lesson(number))
+
+
 def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
     """Return a piece of a trace's Value graph; see xray.zoom for the pieces.
 
@@ -228,7 +244,7 @@ def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:
             return LOOKS[look](trace, **place)
     except (IndexError, KeyError):
         pass
-    raise ValueError(f"{place} is no place in the graph of {trace.document!r}")
+    raise ValueError(f"{place} is not a place in the graph of {trace.document!r}")
 
 
 def _read(engine: Engine, tokens: list[int]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
+from microgpt.lab import lessons
 from microgpt.lab.answers import ELSEWHERE, Answers
 from microgpt.lab.pyodide import to_json
 from microgpt.lab.recorded import record
@@ -70,6 +71,7 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
         (beside / "index.html").write_text(page, "utf-8")
         rows = [["host", {}, HOST], *record(Answers(opened))]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
+        (beside / "lessons.json").write_text(lessons.to_json(), "utf-8")
         (beside / "wasm").mkdir()
         for name in WASM:
             shutil.copyfile(KERNEL / name, beside / "wasm" / name)
@@ -91,6 +93,9 @@ def _pack(model: Model, path: Path) -> None:
     """Write what Python needs in the browser: this package's files, the names, the model."""
     package = Path(str(files("microgpt")))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
+        school = [
+            p for p in (package / "school").rglob("*") if p.suffix in (".md", ".json", ".toml")
+        ]
+        for file in [*sorted({*package.rglob("*.py"), *school}), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
         archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))

@@ -32,7 +32,7 @@ def main() -> None:
     """Do what the first line says."""
     os.nice(10)  # the page, and the rest of the machine, come first
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what edited code prints is no event
+    os.dup2(2, 1)  # what edited code prints is not an event
 
     one_by_one = threading.Lock()
 
@@ -53,7 +53,7 @@ def main() -> None:
     controls = controls_of(question)
     threading.Thread(target=listen, daemon=True).start()
     watch: Callable[[], AbstractContextManager[None]] = nullcontext
-    if question.get("kind") == "edit":
+    if question.get("kind") in ("edit", "check"):
         watch = partial(watched, emit)
     steps = run(question, controls, Checkpoint.load(sys.argv[1]))
     while True:

@@ -33,6 +33,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from microgpt.checkpoint import SHIPPED, Checkpoint
+from microgpt.lab import lessons
 from microgpt.lab.jobs import console
 from microgpt.lab.models import Models
 
@@ -98,6 +99,9 @@ def create(model: Path, token: str, port: int) -> Starlette:
             await process.stdin.drain()
         return JSONResponse({})
 
+    async def school(request: Request) -> Response:
+        return Response(lessons.to_json(), media_type="application/json")
+
     async def nothing(request: Request) -> Response:
         return JSONResponse([])
 
@@ -110,6 +114,7 @@ def create(model: Path, token: str, port: int) -> Starlette:
     app = Starlette(
         routes=[
             *ours,
+            Route("/lessons.json", school),
             Route("/api/ask/{name}", ask, methods=["POST"]),
             Route("/api/run/{kind}", start, methods=["POST"]),
             Route("/api/command/{run}", command, methods=["POST"]),

@@ -67,7 +67,7 @@ class Architecture:
     """A decoder-only transformer. The defaults are the heart's mechanism.
 
     Raises:
-        ValueError: a size is no positive integer, or two of them disagree.
+        ValueError: a size is not a positive integer, or two of them disagree.
     """
 
     vocab_size: int

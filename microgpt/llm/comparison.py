@@ -11,6 +11,7 @@ from microgpt.llm.architecture import Architecture
 from microgpt.llm.presets import PRESETS, Published
 
 BASIS = PRESETS["microgpt"]
+UNSAID = "not recorded"
 SPEED = 4e14  # FLOP/s: two fifths of what one H100 can do in bfloat16, as long runs reach
 
 
@@ -145,17 +146,20 @@ def _mlp(a: Architecture) -> Iterator[Change]:
 
 def changed(published: Published) -> dict[str, list[Change]]:
     """Return what a model changes, by component."""
-    ours = published.year is None
     also = [ALSO[name] for name in published.also]
     drawn = [change for change in also if change.name == "xorshift"]
     optimizer = published.optimizer or ""
     training = [DECAY] if optimizer.endswith("W") or "weight decay" in optimizer else []
-    if published.post_training != "none":
+    if published.post_training not in ("none", UNSAID):
         training.append(Change("post-training", f"{published.post_training}."))
     return {
         "dataset": [],
         "tokenizer": [] if published.tokenizer == BASIS.tokenizer else [BPE],
-        "autograd": [NO_AUTOGRAD] if drawn else [] if ours else [TENSORS],
+        "autograd": [NO_AUTOGRAD]
+        if drawn
+        else [TENSORS]
+        if published.arithmetic == "tensors"
+        else [],
         "architecture": [*changes(published.architecture), *(c for c in also if c not in drawn)],
         "training": training,
         "inference": drawn,
@@ -247,7 +251,7 @@ def of_checkpoint(checkpoint: Checkpoint, title: str) -> Published:
     """Return what a file of ours records of its model, as what others publish of theirs."""
     record = checkpoint.training
     feed, steps = record.get("feed"), record.get("step")
-    data = "not recorded"
+    data = UNSAID
     if isinstance(feed, dict) and isinstance(steps, int) and isinstance(feed.get("batch"), int):
         data = f"{steps * feed['batch']:,} documents of {feed.get('data')}"
     return Published(
@@ -264,20 +268,20 @@ def of_checkpoint(checkpoint: Checkpoint, title: str) -> Published:
 
 
 def of_architecture(architecture: Architecture, title: str) -> Published:
-    """Return what a folder or a GGUF file says of its model: its architecture alone."""
+    """Return what is known of a model whose files tell its sizes alone."""
     return Published(
         title,
         None,
         architecture,
         source=title,
-        data="not recorded",
-        post_training="not recorded",
-        tokenizer="its own",
+        data=UNSAID,
+        post_training=UNSAID,
+        tokenizer="subwords",
     )
 
 
 def _unknown(published: Published) -> str:
-    return "not published" if published.year else "not recorded"
+    return "not published" if published.year else UNSAID
 
 
 def overview(published: Published) -> dict[str, str]:

@@ -56,7 +56,7 @@ def family(architecture: Architecture) -> str:
         lacks.append("biases are on all of attention or on none of it")
     if lacks:
         raise ValueError(
-            f"the model is no stock {name}, so no library could load it: in one {'; '.join(lacks)}"
+            f"the model is not a stock {name}, which libraries could load: there {'; '.join(lacks)}"
         )
     return name
 
@@ -66,7 +66,7 @@ def save(pretrained: Pretrained, folder: Path) -> None:
 
     Raises:
         OSError: it is there already, or cannot be written.
-        ValueError: the model is no stock GPT-2 or Llama.
+        ValueError: the model is not a stock GPT-2 or Llama.
     """
     a = pretrained.architecture
     name = family(a)

@@ -23,7 +23,7 @@ NAMES = {
     "mlp_fc1": "blk.{}.ffn_up",
     "mlp_fc2": "blk.{}.ffn_down",
 }
-CONTROL = 3  # the type of a token that is no text
+CONTROL = 3  # the type of a token that is not text
 PATTERNS = {"gpt-2": [WORDS], "smollm": [DIGIT, WORDS]}  # how a text is cut into words, by name
 
 
@@ -39,7 +39,7 @@ def architecture(given: dict[str, Any], tied: bool) -> Architecture:
     """Return the architecture that the fields describe.
 
     Raises:
-        ValueError: it is no Llama, or one with more to it than is known here.
+        ValueError: it is not a Llama, or one with more to it than is known here.
     """
     if given.get("general.architecture") != "llama":
         found = given.get("general.architecture")

@@ -51,7 +51,7 @@ class LanguageModel:
         return tokens
 
     def spell(self, token: int) -> str:
-        """Return a token's text, or the name of one that is no text."""
+        """Return a token's text, or the name of one that is not text."""
         return self.tokenizer.decode([token]) or self._names.get(token, "")
 
     def generate(

@@ -50,8 +50,17 @@ def load(path: str | os.PathLike[str]) -> Pretrained:
     return found
 
 
+def architecture(path: str | os.PathLike[str]) -> Architecture:
+    """Return a model's architecture alone, without weights and tokenizer; raises as load does."""
+    place = Path(path)
+    if place.is_dir():
+        return families.describe(place)
+    with _gguf_file(place) as (found, _, _):
+        return found
+
+
 def _folder(folder: Path) -> Pretrained:
-    architecture, params = families.load(folder)
+    found, params = families.load(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ValueError(f"{folder} holds no tokenizer.json")
     settings: dict[str, Any] = {}
@@ -64,7 +73,7 @@ def _folder(folder: Path) -> Pretrained:
     stops = settings.get("eos_token_id")
     special = {name: _text(settings.get(name)) for name in ("bos_token", "eos_token")}
     return Pretrained(
-        architecture,
+        found,
         params,
         subwords.load(folder / "tokenizer.json"),
         frozenset(stops if isinstance(stops, list) else [] if stops is None else [stops]),
@@ -73,22 +82,13 @@ def _folder(folder: Path) -> Pretrained:
     )
 
 
-def describe(path: str | os.PathLike[str]) -> Architecture:
-    """Return a model's architecture alone, without its weights; raises as load does."""
-    place = Path(path)
-    if place.is_dir():
-        return families.describe(place)
-    with _gguf_file(place) as (architecture, _, _):
-        return architecture
-
-
 def _gguf(path: Path) -> Pretrained:
-    with _gguf_file(path) as (architecture, tensors, given):
-        families.check_memory(architecture)
+    with _gguf_file(path) as (found, tensors, given):
+        families.check_memory(found)
         tokens, end = given["tokenizer.ggml.tokens"], given.get("tokenizer.ggml.eos_token_id")
         return Pretrained(
-            architecture,
-            gguf_files.parameters(tensors, architecture),
+            found,
+            gguf_files.parameters(tensors, found),
             gguf_files.tokenizer(given),
             frozenset() if end is None else frozenset([end]),
             given.get("tokenizer.chat_template"),

@@ -122,7 +122,7 @@ def main() -> None:
     """Answer each line until there are no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks; this ends with its input
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what the function prints is no answer
+    os.dup2(2, 1)  # what the function prints is not an answer
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     path, name = sys.argv[1:]
@@ -159,7 +159,7 @@ def _checked(function: Any, documents: list[str] | None) -> dict[str, Any]:
     for reward in rewards:
         value = float(reward)
         if value != value or abs(value) == float("inf"):
-            return {"problem": f"gives {value}, which is no finite number,"}
+            return {"problem": f"gives {value}, which is not a finite number,"}
     return {"rewards": [float(reward) for reward in rewards]}
 
 

@@ -104,7 +104,7 @@ def _rule(table: Any, known: set[str]) -> Rule:
     try:
         found = re.compile(table[kind]).search
     except (re.error, TypeError) as error:
-        raise ValueError(f"the rule {shorten(name)} is no regular expression: {error}") from None
+        raise ValueError(f"the rule {shorten(name)} is not a regular expression: {error}") from None
     if kind == "must":
         return Rule(name, weight, lambda document: bool(found(document)))
     return Rule(name, weight, lambda document: not found(document))

@@ -26,12 +26,14 @@ NAME = "emma"  # what the lessons read
 NUDGE = 0.01
 FIRST = 100  # names that are read before anything is learned
 ABLATIONS = files("microgpt.lab") / "static" / "ablations.json"
-LOSSES = {  # of gpt.py with a change made, by the change's title
-    "no attention": "no_attention",
-    "no residual": "no_residual",
-    "no correction": "no_correction",
-    "= for +=": "overwritten",
-    "the end left out": "no_end",
+LOSSES = {  # what the lessons say of gpt.py with a change made: by task, the changes' titles
+    "names": {
+        "no attention": "no_attention",
+        "no residual": "no_residual",
+        "= for +=": "overwritten",
+        "the end left out": "no_end",
+    },
+    "mirror": {"no attention": "no_attention"},
 }
 
 
@@ -104,6 +106,7 @@ def _graph() -> dict[str, str]:
     return {
         "values": f"{len(trace.data) - trace.first:,}",
         "turns": f"{len(trace.graph.steps):,}",
+        "last_turn": str(len(trace.graph.steps) - 1),
         "paths": f"{2**22:,}",
         "softmax": ", ".join(
             f"{p.data:.2f}" for p in gpt.softmax([gpt.Value(z) for z in (1, 2, 3)])
@@ -176,8 +179,8 @@ def _measured() -> dict[str, str]:
         found[f"{task}_ours"] = f"{ours['ours'][-1]:.2f}"
         for idea in page["ideas"]:
             measured = idea["measured"].get(task)
-            if measured and idea["title"] in LOSSES:
-                found[f"{task}_{LOSSES[idea['title']]}"] = f"{measured['yours'][-1]:.2f}"
+            if measured and (name := LOSSES[task].get(idea["title"])):
+                found[f"{task}_{name}"] = f"{measured['yours'][-1]:.2f}"
     return found
 
 

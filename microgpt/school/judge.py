@@ -46,10 +46,10 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as JSON can hold it; of a mistake, not what would be right."""
-        told = None
+        known = None
         if self.mistake:
-            told = {name: getattr(self.mistake, name) for name in ("id", "says", "source")}
-        return asdict(self) | {"mistake": told}
+            known = {name: getattr(self.mistake, name) for name in ("id", "says", "source")}
+        return asdict(self) | {"mistake": known}
 
 
 Begun = Callable[[Probe], None]

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -27,20 +27,22 @@ def words() -> dict[str, Any]:
     return tomllib.loads(WORDS.read_text("utf-8"))
 
 
-def write(folder: Path, site: bool) -> None:
-    """Write the pages into a new folder, whole or not at all.
+def write(folder: Path, add_site: Callable[[Path], object] | None) -> None:
+    """Write the pages into a new folder, and the lab by add_site(its place); all or nothing.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: it is there, and not an empty folder.
+        ValueError: it is there, and not an empty folder, or the lab cannot be added.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there, and not an empty folder; name a new one")
     beside = folder.resolve().with_name(f".{folder.resolve().name}.{os.getpid()}.tmp")
     try:
         beside.mkdir()  # fails where its folder is missing
-        for name, page in pages(site).items():
+        for name, page in pages(add_site is not None).items():
             (beside / f"{name}.html").write_text(page, "utf-8")
+        if add_site:
+            add_site(beside / "site")
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)
@@ -54,8 +56,8 @@ def pages(site: bool) -> dict[str, str]:
     """Return each page of the kit, by its name; `site` says whether the lab lies beside them."""
     bodies = {
         "teach": _teach(),
-        "worksheet": _each(_questions),
-        "quiz": _each(_quiz),
+        "worksheet": _name() + _each(_questions),
+        "quiz": _name() + _each(_quiz),
         "discuss": _each(_talk),
         "group": html(words()["texts"]["group"]),
         "lessons": "".join(html(lesson.page()) for lesson in lessons()),
@@ -97,6 +99,10 @@ def _own(lesson: Lesson) -> dict[str, Any]:
     """Return what kit.toml says of a lesson."""
     found: dict[str, Any] = words()["lesson"][lesson.number - 1]
     return found
+
+
+def _name() -> str:
+    return f'<p>{_label("name")}:<span class="row"></span></p>\n'
 
 
 def _teach() -> str:
@@ -193,7 +199,7 @@ def _key(lesson: Lesson) -> str:
     for line in solution(lesson):
         letters.append(next(letter for letter, each in left.items() if each == line))
         del left[letters[-1]]
-    order = f"{' '.join(letters)} ({_label('extra')}: {' '.join(left)})"
+    order = f"{_label('order')}: {' '.join(letters)} ({_label('extra')}: {' '.join(left)})"
     return (
         html(f"**{lesson.question}** {lesson.answer}")
         + f"<ol>{rows}</ol><p>{order}</p><pre>{escape(chr(10).join(solution(lesson)))}</pre>"

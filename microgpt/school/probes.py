@@ -647,7 +647,7 @@ steps(
 
 # ---- Lesson 12: names, and integers --------------------------------------------------------------
 class Draws(random.Random):
-    """Dice that fall as they are told; choices() and random() both use them."""
+    """Dice that fall as given; choices() and random() both use them."""
 
     def __init__(self, falls: Sequence[float]) -> None:
         super().__init__(0)

@@ -7,10 +7,13 @@ import math
 import multiprocessing
 import os
 import queue
+import signal
 import statistics
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from typing import Any
 from microgpt import files, xray
 from microgpt.checkpoint import SHIPPED
 from microgpt.school.learner import Learner
+from microgpt.school.program import is_stub
 from microgpt.school.source import MAIN, Text, heart
 from microgpt.xray.recorder import load
 
@@ -47,6 +51,12 @@ def variant(text: Text, names: Sequence[str] = ()) -> tuple[str, list[str]]:
             where = text.file if name not in text.nodes else "gpt.py"
             raise ValueError(f"{name} is not in {where}; in both are {', '.join(both) or 'none'}")
     taken = sorted(names or both, key=lambda name: ours.nodes[name].lineno)
+    for name, node in text.nodes.items():
+        if is_stub(node) and name.partition(".")[0] in taken:
+            raise ValueError(
+                f"{text.file}, line {node.lineno}: {name} is not written yet; write it, or name "
+                "the functions to take"
+            )
     if not taken:
         raise ValueError(f"{text.file} holds no function of gpt.py; give one of the same name")
     lines = list(ours.lines)
@@ -147,7 +157,8 @@ def run(plan: Plan, results: Results, workers: int) -> Iterator[int]:
                 name, source, seed = waiting.pop(number)
                 job = (number, name, source, plan.documents, seed, plan.steps, heard)
                 process: Any = context.Process(target=_work, args=job, daemon=True)
-                process.start()
+                with _uninterrupted():
+                    process.start()
                 running[number] = (process, time.monotonic())
             for number, said in _hear(heard, running):
                 name, source, seed = plan.jobs()[number]
@@ -163,6 +174,19 @@ def run(plan: Plan, results: Results, workers: int) -> Iterator[int]:
     finally:
         for process, _ in running.values():
             process.terminate()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let what is started here hear no Ctrl-C: it is for us, and we end it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hear(heard: Any, running: Mapping[int, tuple[Any, float]]) -> Iterator[tuple[int, Any]]:

@@ -264,7 +264,7 @@ class Preferences(Tuning):
         seed: of their order.
 
     Raises:
-        ValueError: a setting is outside its range, or a line is no pair.
+        ValueError: a setting is outside its range, or a line is not a pair.
     """
 
     on_policy = True  # the weights follow from how likely the documents are by now
@@ -300,7 +300,7 @@ class Preferences(Tuning):
             pair = line.split(MARK)
             if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
                 raise ValueError(
-                    f"{pairs.name}: {line!r} is no pair; give chosen<TAB>rejected, two that differ"
+                    f"{pairs.name}: {line!r} is not a pair; give chosen<TAB>rejected, which differ"
                 )
             found.append(pair)
         return found

@@ -65,7 +65,7 @@ def record(
 
     Raises:
         OSError: the model's file cannot be read.
-        ValueError: the file is no model, or the document does not fit the model.
+        ValueError: the file is not a model, or the document does not fit the model.
     """
     return _record(program(gpt), document, model, until, learning_rate, every_round)
 

@@ -65,7 +65,7 @@ class Graph:
         return flows[-1][1] if flows else 0.0
 
     def to_dict(self, first: int) -> dict[str, Any]:
-        """Return the graph as JSON data, from the first node that is no parameter."""
+        """Return the graph as JSON data, from the first node that is not a parameter."""
         return {
             "op": self.ops[first:],
             "made": self.made[first:],

@@ -54,7 +54,7 @@ class Recording:
 
     @property
     def first(self) -> int:
-        """The first node that is no parameter."""
+        """The first node that is not a parameter."""
         return sum(math.prod(shape) for _, shape, _ in self.params)
 
     def code(self, line: int) -> str:

@@ -111,7 +111,7 @@ class Trace(Recording):
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no trace, or of a version this program does not know.
+            ValueError: it is not a trace, or of a version this program does not know.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_bytes()))

@@ -109,7 +109,7 @@ def expression(trace: Recording, event: int, start: int = 0) -> dict[str, Any]:
 
 
 def around(trace: Recording, node: int, step: int | None = None, start: int = 0) -> dict[str, Any]:
-    """Return one Value among its neighbours, as gradients stood after a step of backward().
+    """Return one Value among its neighbours, with the gradients after a step of backward().
 
     Each child has local_grad, and `flow`: local_grad * grad, what it gets from here once this
     Value's turn has come (null until then). The children of a dot product are given in pairs,

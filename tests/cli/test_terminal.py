@@ -137,7 +137,7 @@ def test_closed_streams(shell: Command, model: str, words: str, closed: str) -> 
 
 
 def test_a_closed_stream_takes_any_text(shell: Command) -> None:
-    """The name of a file may hold bytes that are no character."""
+    """The name of a file may hold bytes that are not characters."""
     done = shell("microgpt train --data $'\\xff' 2>&-")
     assert (done.returncode, done.stdout) == (2, "")
 

@@ -169,7 +169,7 @@ base --reward vowel --replay 0.5       | --replay belongs to --data
 base --data right --prompts right      | --prompts belongs to --reward
 base --data right --beta 1             | --beta belongs to --reward and --prefer
 base --prefer pairs --val 0.1          | --val belongs to --data and --reward
-base --prefer names.txt                | is no pair; give chosen<TAB>rejected
+base --prefer names.txt                | is not a pair; give chosen<TAB>rejected
 base --reward vowel --beta -1          | beta is -1.0; it must be 0 or more, and finite
 base --reward vowel --beta nan         | beta is nan; it must be 0 or more
 base --reward vowel --batch 1          | batch is 1; it must be a whole number, 2 or more
@@ -187,7 +187,7 @@ base --prefer pairs -o missing/x       | missing/x: its folder is missing
 base --data right --log right          | right is already used by this command
 missing --reward vowel                 | missing: No such file
 names.txt --reward vowel               | names.txt is not a model that microgpt can use
---resume base                          | base is no run of microgpt tune that was stopped
+--resume base                          | base is not a run of microgpt tune that was stopped
 """
 
 
@@ -207,7 +207,7 @@ def test_what_tune_refuses(folder: Path, capfd: pytest.CaptureFixture[str], case
     [
         ("prefer base", "name the file for the choices: -o PAIRS"),
         ("prefer base -o base", "base is already used by this command"),
-        ("prefer base -o names.txt", "is no pair; give chosen<TAB>rejected"),
+        ("prefer base -o names.txt", "is not a pair; give chosen<TAB>rejected"),
         ("prefer base -o new", "it needs a terminal, to read the arrows"),
         ("eval names.txt", "is not a model that microgpt can use"),
         ("eval base --engine fixed", "the engine fixed cannot train"),

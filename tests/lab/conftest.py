@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, 
 
 from microgpt.lab.server import MODEL
 from microgpt.model import Model
+from tests.conftest import children
 
 LAB = [sys.executable, "-m", "microgpt", "lab"]
 PICTURES = os.environ.get("MICROGPT_PICTURES")  # a folder
@@ -93,16 +93,7 @@ def stop(lab: Lab) -> None:
 
 def workers(lab: Lab) -> list[int]:
     """Return the processes that a lab has started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            _, rest = path.read_text().rsplit(")", 1)
-        except OSError:  # it has just ended
-            continue
-        state, parent = rest.split()[:2]
-        if int(parent) == lab.process.pid and state != "Z":
-            found.append(int(path.parent.name))
-    return found
+    return children(lab.process.pid)
 
 
 def ended(pid: int) -> bool:

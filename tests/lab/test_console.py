@@ -124,7 +124,7 @@ def test_who_leaves_the_screen_ends_the_console(show: Open, lab: Lab) -> None:
     page = show("console")
     expect(page.locator(".picture[src]")).to_be_visible()
     (worker,) = workers(lab)
-    page.keyboard.press("Alt+Digit1")
+    page.keyboard.press("Alt+Digit2")
     assert ended(worker)
 
 

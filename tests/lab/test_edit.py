@@ -56,12 +56,10 @@ def test_what_was_measured_is_what_the_job_does() -> None:
 
 
 @pytest.mark.parametrize("idea", OFFERED, ids=lambda idea: idea["title"])
-def test_no_idea_teaches_the_opposite(idea: dict[str, Any]) -> None:
-    """Each is judged on names held out, and all its seeds say the same."""
+def test_no_idea_is_offered_as_harmful_and_helps(idea: dict[str, Any]) -> None:
+    """Each is judged on names held out, with every seed."""
     differences = idea["measured"]["names"]["differences"]
-    worse = all(difference > NOISE for difference in differences)
-    same = all(abs(difference) < NOISE for difference in differences)
-    assert worse or same, idea["title"]
+    assert max(differences) > -NOISE, idea["title"]
 
 
 def test_mirror_words_need_attention_and_positions() -> None:
@@ -220,9 +218,8 @@ def test_an_idea_is_judged_at_once_by_what_was_measured(show: Open) -> None:
     for idea in OFFERED:
         measured = idea["measured"]["names"]
         page.get_by_role("button", name=idea["title"], exact=True).click()
-        expected = (
-            "orse, with each of" if measured["differences"][0] > NOISE else "no difference here"
-        )
+        worse = min(measured["differences"]) > NOISE
+        expected = "orse, with each of" if worse else "No clear difference here"
         expect(page.locator(".judged")).to_contain_text(expected)
         assert numbers(page.locator(".judged b[data-x]")) == [measured["yours"][-1]]
         assert page.locator(".beforehand.yours").get_attribute("d")
@@ -253,9 +250,9 @@ def test_leaving_edit_keeps_the_code(show: Open) -> None:
     moved = page.locator(".moved")
     expect(moved).to_be_visible()
     before = moved.inner_text()
-    page.keyboard.press("Alt+Digit1")
+    page.keyboard.press("Alt+Digit2")
     page.locator(".view.play").wait_for()
-    page.keyboard.press("Alt+Digit7")
+    page.keyboard.press("Alt+Digit8")
     page.locator(".view.edit").wait_for()
     assert area(page).input_value() == changed
     assert moved.inner_text() == before

@@ -23,7 +23,17 @@ from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, sta
 
 TESTS = Path(__file__).parents[1]
 SOURCES = [notebook.STATIC, notebook.STATIC.parents[1] / "native" / "wasm", TESTS / "wasm.mjs"]
-SCREENS = ["play", "forward", "backward", "training", "engines", "console", "edit", "scale"]
+SCREENS = [
+    "lessons",
+    "play",
+    "forward",
+    "backward",
+    "training",
+    "engines",
+    "console",
+    "edit",
+    "scale",
+]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -50,7 +60,7 @@ def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
     with browser.new_context() as context:
         page = context.new_page()
         page.clock.install()
-        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
         page.locator(".bar.first").wait_for()
         stop(lab)
         page.get_by_role("button", name="Another").click()
@@ -484,7 +494,7 @@ def test_a_model_trained_on_the_page_is_every_screens(show: Open, lab: Lab, mode
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: trained here, 40 steps")
     expect(page.locator(".bar.first")).to_have_count(1)
-    page.keyboard.press("Alt+Digit2")  # the word goes along
+    page.keyboard.press("Alt+Digit3")  # the word goes along
     page.locator(".position").nth(1).click()
     inside = own.engine.inspect(own.tokenizer.encode("ma")[:-1])
     assert close(numbers(page.locator(".drawing .logit")), inside["logits"][1])
@@ -501,7 +511,7 @@ def test_a_model_of_a_lab_that_was_closed_gives_way_to_the_labs_own(
 ) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+        page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
         page.evaluate("sessionStorage.setItem('trained', 'gone-3')")
         page.reload()
         expect(page.locator("#which")).to_have_text("Model: 4,192 numbers, 12,000 steps")
@@ -546,7 +556,7 @@ def test_an_engine_is_shown_as_soon_as_it_has_answered(show: Open) -> None:
             route.continue_()  # the others are never answered
 
     page.route("**/api/ask/engine", only_scalar)
-    page.keyboard.press("Alt+Digit5")
+    page.keyboard.press("Alt+Digit6")
     expect(page.locator(".its-loss")).to_have_count(1)
     busy = page.locator(".engine[aria-busy=true]")
     expect(busy).to_have_count(len(engines.present()) - 1)
@@ -817,6 +827,7 @@ def test_of_two_addresses_the_last_is_shown(show: Open) -> None:
 def settle(page: Page, screen: str) -> None:
     """Wait until a screen shows its first numbers."""
     first = {
+        "lessons": ".lessons-list",
         "play": ".name",
         "forward": ".verdict",
         "backward": ".ball",

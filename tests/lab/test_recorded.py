@@ -64,7 +64,7 @@ def test_something_is_alive_before_the_engine_answers(
         page.route("**/api/**", hold)
         page.goto(f"http://127.0.0.1:{lab.port}/#{screen}&token={lab.token}")
         for part in parts:
-            page.locator(part).first.wait_for(state="attached", timeout=10_000)
+            page.locator(part).first.wait_for(state="attached")
         assert {url.rsplit("/", 1)[1] for url in asked} <= {"host"}
         expect(page.locator("main .problem")).to_have_count(0)
 
@@ -81,7 +81,7 @@ def test_another_model_is_never_shown_with_the_recorded_numbers(
             assert json.load(response) == []
         with browser.new_context() as context:
             page = context.new_page()
-            page.goto(f"http://127.0.0.1:{lab.port}/#token={lab.token}")
+            page.goto(f"http://127.0.0.1:{lab.port}/#play&token={lab.token}")
             expect(page.locator(".bar")).to_have_count(5)
             expect(page.locator(".name").first).to_be_visible()
     finally:

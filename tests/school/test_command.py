@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,20 @@ def test_the_overview_shows_how_far_one_is(cli: Command, folder: Folder) -> None
     assert (" passed " in first, " begun " in second, " 25 min " in third) == (True, True, True)
 
 
+def test_the_kit_comes_with_the_lab_where_pyodide_is(cli: Command, tmp_path: Path) -> None:
+    """The real one, for a USB stick."""
+    pyodide = Path(__file__).parents[1] / "node_modules" / "pyodide"
+    if not pyodide.is_dir():
+        pytest.skip("npm has not installed Pyodide")
+    done = cli("school", "kit", "-o", "kit", "--pyodide", str(pyodide))
+    assert done.stdout == f"{Path('kit', 'index.html')}\n"
+    assert (tmp_path / "kit" / "site" / "index.html").exists()
+    assert "is there, and not an empty folder" in complaint(
+        cli("school", "kit", "-o", "kit", check=False)
+    )
+    assert "without the lab" in cli("school", "kit", "-o", "plain").stderr
+
+
 def test_in_the_folder_itself(cli: Command, tmp_path: Path) -> None:
     """Where mygpt.py is here, here is the folder."""
     (tmp_path / "mygpt.py").write_text(solve("", 1), "utf-8")
@@ -216,6 +231,27 @@ def test_swap_tells_the_difference_and_goes_on(cli: Command, tmp_path: Path) -> 
     again = cli(*words)
     assert again.stdout == shown.stdout
     assert "left" not in again.stderr, "nothing is run twice"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no process groups like these")
+def test_ctrl_c_stops_a_swap_at_once(tmp_path: Path) -> None:
+    """Pressed, it reaches every process; one line says what is kept."""
+    (tmp_path / "mine.py").write_text("def adam(*given): pass\n")
+    words = ["school", "swap", "mine.py", "--data", "world", "--seeds", "2", "--steps", "100"]
+    with subprocess.Popen(
+        [*MICROGPT, *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as swap:
+        assert swap.stderr
+        heard = next(line for line in swap.stderr if "left" in line)
+        os.killpg(swap.pid, signal.SIGINT)
+        rest = [line for line in swap.stderr if "left" not in line]
+    assert heard
+    assert (swap.returncode, rest) == (130, ["stopped; none finished\n"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminal")

@@ -3,6 +3,7 @@
 import ast
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -257,7 +258,7 @@ def test_what_is_right_but_different_passes(name: str) -> None:
 # ---- Not a mistake that is known -----------------------------------------------------------------
 
 
-def test_the_smallest_input_that_shows_it_is_told() -> None:
+def test_the_smallest_input_that_shows_it_is_named() -> None:
     source = "def slope(f, x, h=1e-5): return 2 * (f(x + h) - f(x - h)) / h + 1"
     verdict = judge(source, 3)
     assert verdict.mistake is None
@@ -303,22 +304,23 @@ def test_a_missing_import_is_missing() -> None:
 @pytest.mark.parametrize(
     ("source", "got"),
     [
-        ("def encode(:", "SyntaxError: invalid syntax, line 1 of mygpt.py"),
+        ("def encode(:", "SyntaxError: .+, line 1 of mygpt.py"),
         ("\n1 / 0", "ZeroDivisionError: division by zero, line 2 of mygpt.py"),
         ("raise SystemExit(3)", "SystemExit: 3, line 1 of mygpt.py"),
         ("input('Your name? ')", "EOFError: EOF when reading a line, line 1 of mygpt.py"),
-        ("x = '\0'", "SyntaxError: source code string cannot contain null bytes"),
+        ("x = '\0'", "(SyntaxError|ValueError): .+ null bytes"),
         (
             "def f(): f()\nf()",
-            "RecursionError: maximum recursion depth exceeded, line 1 of mygpt.py",
+            "RecursionError: .+, line 1 of mygpt.py",
         ),
-        ("(" * 300 + ")" * 300, "SyntaxError: too many nested parentheses, line 1 of mygpt.py"),
+        ("(" * 300 + ")" * 300, "SyntaxError: .+, line 1 of mygpt.py"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told(source: str, got: str) -> None:
+def test_a_file_that_cannot_be_read_is_reported(source: str, got: str) -> None:
     failure = judge(source, 1).failure
     assert failure
-    assert (failure.what, failure.got) == ("mygpt.py", got)
+    assert failure.what == "mygpt.py"
+    assert re.fullmatch(got, failure.got)
 
 
 @pytest.mark.parametrize("value", WORST)

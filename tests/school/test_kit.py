@@ -98,12 +98,28 @@ def test_it_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").touch()
     with pytest.raises(ValueError, match="taken is there, and not an empty folder"):
-        kit.write(tmp_path / "taken", site=False)
+        kit.write(tmp_path / "taken", None)
     with pytest.raises(OSError, match="No such file"):
-        kit.write(tmp_path / "missing" / "kit", site=False)
-    kit.write(tmp_path / "kit", site=False)
+        kit.write(tmp_path / "missing" / "kit", None)
+    kit.write(tmp_path / "kit", None)
     assert {path.stem for path in (tmp_path / "kit").iterdir()} == {"index", *kit.words()["pages"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kit", "taken"]
+
+
+def test_the_lab_lies_beside_the_pages_or_nothing_is_there(tmp_path: Path) -> None:
+    def add(place: Path) -> None:
+        place.mkdir()
+
+    kit.write(tmp_path / "kit", add)
+    assert (tmp_path / "kit" / "site").is_dir()
+    assert "http://localhost:8000" in (tmp_path / "kit" / "index.html").read_text("utf-8")
+
+    def fail(place: Path) -> None:
+        raise ValueError("no lab")
+
+    with pytest.raises(ValueError, match="no lab"):
+        kit.write(tmp_path / "other", fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["kit"]
 
 
 def test_the_order_of_a_puzzle_does_not_give_it_away() -> None:

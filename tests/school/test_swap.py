@@ -50,6 +50,11 @@ def test_a_method_can_be_taken_alone() -> None:
         ("def mine(): pass", [], "mine.py holds no function of gpt.py"),
         (UNSCALED, ["softmax"], "softmax is not in mine.py; in both are attention"),
         ("def mine(): pass", ["mine"], "mine is not in gpt.py; in both are none"),
+        (
+            "class Value:\n    def exp(self): raise NotImplementedError\n",
+            [],
+            "mine.py, line 2: Value.exp is not written yet; write it, or name the functions",
+        ),
         ("def attention(:", [], "mine.py, line 1: invalid syntax"),
     ],
 )

@@ -1,6 +1,9 @@
 """The PyTorch engine behind the protocol: documents in, a batch of tensors through heart.py."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from microgpt.documents import (
     check_training,
     diverged,
 )
+from microgpt.engines.base import process
+from microgpt.engines.pytorch import distributed
 from microgpt.engines.pytorch.heart import GPT
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -35,6 +40,7 @@ class PyTorchEngine:
         device: cpu, cuda, cuda:1, mps; the fastest there is, if None.
         autocast: compute matrix products in bfloat16; weights and optimizer stay in dtype.
         compile: let torch.compile fuse the model; the first steps take longer.
+        fsdp: where many processes train it, each holds a shard of it, not a copy.
         micro_batch: documents that go through at once; a larger batch is accumulated. All if None.
 
     Raises:
@@ -50,6 +56,7 @@ class PyTorchEngine:
         device: str | None = None,
         autocast: bool = False,
         compile: bool = False,
+        fsdp: bool = False,
         micro_batch: int | None = None,
     ) -> None:
         if dtype not in DTYPES:
@@ -57,21 +64,38 @@ class PyTorchEngine:
         if micro_batch is not None:
             micro_batch = whole("micro_batch", micro_batch, least=1)
         self.config, self.optimizer = config, optimizer
-        self._options = (dtype, device, autocast, compile, micro_batch)
+        self._options = (dtype, device, autocast, compile, fsdp, micro_batch)
         self._device, self._dtype = _device(device), DTYPES[dtype]
-        self._autocast, self._micro_batch = autocast, micro_batch
+        self._autocast, self._fsdp, self._micro_batch = autocast, fsdp, micro_batch
         try:
             self._gpt = GPT(config).to(self._device, self._dtype)
         except RuntimeError as error:  # also out of memory
             raise ValueError(f"the model cannot be held: {error}") from None
-        self._forward = torch.compile(self._gpt, dynamic=True) if compile else self._gpt
+        self._forward: Any = torch.compile(self._gpt, dynamic=True) if compile else self._gpt
+        self._is_spread = False
+        self._optimize()
+        self.load(state)
+
+    def _optimize(self) -> None:
+        """Give the optimizer the parameters that there are now."""
         self._parameters = dict(self._gpt.named_parameters())
         self._adam = torch.optim.AdamW(
             self._parameters.values(),
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.eps,
-            weight_decay=optimizer.weight_decay,
+            betas=(self.optimizer.beta1, self.optimizer.beta2),
+            eps=self.optimizer.eps,
+            weight_decay=self.optimizer.weight_decay,
         )
+
+    def _spread(self) -> None:
+        """Train with the other processes, where there are some, from the next step on."""
+        if self._is_spread or process().size == 1:
+            return
+        state = self.state()
+        distributed.join(self._device)
+        distributed.agree_on([asdict(self.config), asdict(self.optimizer), *self._options])
+        self._forward = distributed.spread(self._forward, self._device, self._fsdp)
+        self._is_spread = True
+        self._optimize()
         self.load(state)
 
     def load(self, state: State) -> None:
@@ -82,12 +106,15 @@ class PyTorchEngine:
                 raise ValueError(f"tensor {name} holds numbers past the largest of this dtype")
         with torch.no_grad():
             for name, p in self._parameters.items():
-                p.copy_(self._tensor(state[name]))
-                m, v = (state.get(f"adam.{which}.{name}", np.zeros(p.shape)) for which in "mv")
+                p.copy_(distributed.like(self._tensor(state[name]), p))
+                m, v = (
+                    self._tensor(state.get(f"adam.{which}.{name}", np.zeros(p.shape)))
+                    for which in "mv"
+                )
                 self._adam.state[p] = {
                     "step": torch.tensor(float(state.get("adam.t", 0))),
-                    "exp_avg": self._tensor(m),
-                    "exp_avg_sq": self._tensor(v),
+                    "exp_avg": distributed.like(m, p),
+                    "exp_avg_sq": distributed.like(v, p),
                 }
         self.reset()
 
@@ -95,14 +122,23 @@ class PyTorchEngine:
         return PyTorchEngine, (self.config, self.state(), self.optimizer, *self._options)
 
     def state(self) -> dict[str, Array]:
+        with distributed.peers():
+            return {name: _array(tensor) for name, tensor in self._tensors().items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the state as this process holds it."""
         ordered = [(name, self._parameters[name]) for name, _ in self.config.shapes()]
-        state = {name: _array(p) for name, p in ordered}
+        tensors: dict[str, Tensor] = dict(ordered)
         for which, its in (("m", "exp_avg"), ("v", "exp_avg_sq")):
-            state |= {
-                f"adam.{which}.{name}": _array(self._adam.state[p][its]) for name, p in ordered
-            }
-        step = self._adam.state[self._gpt.wte]["step"]
-        return state | {"adam.t": np.array(float(step))}
+            tensors |= {f"adam.{which}.{name}": self._adam.state[p][its] for name, p in ordered}
+        return tensors | {"adam.t": self._adam.state[ordered[0][1]]["step"]}
+
+    def save(self, folder: str, metadata: Mapping[str, str]) -> None:
+        distributed.save(Path(folder), self._tensors(), metadata)
+
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        self._spread()
+        return distributed.any_of(flags)
 
     def reset(self) -> None:
         c = self.config
@@ -150,22 +186,25 @@ class PyTorchEngine:
         given = zip(batches, learning_rates, weights or [None] * len(batches), strict=True)
         losses = []
         for batch, lr, w in given:
-            losses.append(self._backward(batch, w))
+            with distributed.peers():
+                losses.append(self._backward(batch, w))
             self._adam.param_groups[0]["lr"] = float(lr)
             self._adam.step()
         return losses
 
     def loss(self, batch: Batch, weights: Weights | None = None) -> float:
         check_batch(self.config, batch, weights)
-        with torch.inference_mode():
-            return sum(loss.item() for loss, _ in self._losses(batch, weights))
+        with torch.no_grad(), distributed.peers():
+            parts = self._losses(batch, weights or self._means(batch), len(batch))
+            return _finite(sum(loss for loss, _ in parts))
 
     def losses(self, batch: Batch) -> list[list[float]]:
         check_batch(self.config, batch)
-        with torch.inference_mode():
-            flat = torch.cat([read for _, read in self._losses(batch, None)])
+        with torch.no_grad(), distributed.peers():
+            parts = [*self._losses(batch, self._means(batch), len(batch))]
+        _finite(sum(loss for loss, _ in parts))
         counts = [min(len(tokens) - 1, self.config.block_size) for tokens in batch]
-        return [row.tolist() for row in torch.split(flat, counts)]
+        return [row.tolist() for row in torch.split(torch.cat([read for _, read in parts]), counts)]
 
     def gradients(self, batch: Batch, weights: Weights | None = None) -> dict[str, Array]:
         check_batch(self.config, batch, weights)
@@ -177,37 +216,39 @@ class PyTorchEngine:
 
     def _backward(self, batch: Batch, weights: Weights | None) -> float:
         """Leave the gradient of a batch's loss in the parameters' grad; return the loss."""
+        self._spread()
         self._adam.zero_grad()
+        share = distributed.share(batch, weights or self._means(batch))
         mean = 0.0
-        for loss, _ in self._losses(batch, weights):
-            torch.autograd.backward(loss)
-            mean += loss.item()
+        for loss, _ in self._losses(*share, len(batch)):
+            mean += _finite(distributed.total(loss.detach()))
+            torch.autograd.backward(loss * process().size)  # they take the mean of their sums
         return mean
 
-    def _losses(self, batch: Batch, weights: Weights | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _means(self, batch: Batch) -> Weights:
+        """Return the weights that make a document's loss the mean over its positions."""
+        counts = [min(len(tokens) - 1, self.config.block_size) for tokens in batch]
+        return [[1 / count] * count for count in counts]
+
+    def _losses(self, batch: Batch, weights: Weights, of: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, for each micro-batch, its part of the loss, and -log p of all its positions (N).
 
-        Raises:
-            ValueError: the loss is not finite, or a probability below what a float64 holds.
+        The loss is of a batch of so many documents; it is infinite where a probability is below
+        what a float64 holds.
         """
         size = self._micro_batch or len(batch)
         for start in range(0, len(batch), size):
             part = slice(start, start + size)
             tokens, counts = self._padded(batch[part])
-            if weights is None:
-                rows = [[1 / n] * n for n in counts.tolist()]
-            else:
-                rows = [[*map(float, row)] for row in weights[part]]
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
                 logits = self._forward(tokens[:, :-1])
             there = torch.arange(tokens.shape[1] - 1, device=self._device) < counts[:, None]
             read = F.cross_entropy(
                 logits[there].to(self._dtype), tokens[:, 1:][there], reduction="none"
             )
-            loss = read @ self._tensor([w for row in rows for w in row]) / len(batch)
-            if not (loss.isfinite() and (read <= MOST_LOSS).all()):
-                raise diverged()
-            yield loss, read
+            share = self._tensor([float(w) for row in weights[part] for w in row])
+            worst = read.detach().max()
+            yield torch.where(worst <= MOST_LOSS, read @ share / of, torch.inf), read
 
     def _padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the tokens of documents (B, T + 1), and how many positions each has (B)."""
@@ -237,4 +278,11 @@ def _device(name: str | None) -> torch.device:
 
 
 def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().numpy().copy()
+    return distributed.whole(tensor.detach()).cpu().numpy().copy()
+
+
+def _finite(loss: Tensor | float) -> float:
+    """Return a loss as a number; raises ValueError where it is infinite or NaN."""
+    if not math.isfinite(number := float(loss)):
+        raise diverged()
+    return number

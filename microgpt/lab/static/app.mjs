@@ -1,6 +1,7 @@
 // The shell: which screen is shown, in what colours, and what a screen speaks with.
 import { outdated } from "./draw.mjs";
 import { create } from "./model.mjs";
+import { placeOf, SCREENS } from "./screens.mjs";
 
 /**
  * What a screen gets: named values that can be watched, and a way to ask.
@@ -39,20 +40,6 @@ import { create } from "./model.mjs";
  *   leave
  */
 
-/** A screen waits for the host to say what it has, or it does not: then recorded answers do for a
- * start.
- * @type {{id: string, title: string, waits?: boolean, load: () => Promise<{default: View}>}[]} */
-const SCREENS = [
-  { id: "play", title: "Play", load: () => import("./screens/play.mjs") },
-  { id: "forward", title: "Forward", load: () => import("./screens/forward.mjs") },
-  { id: "backward", title: "Backward", load: () => import("./screens/backward.mjs") },
-  { id: "training", title: "Training", waits: true, load: () => import("./screens/training.mjs") },
-  { id: "engines", title: "Engines", waits: true, load: () => import("./screens/engines.mjs") },
-  { id: "console", title: "Console", waits: true, load: () => import("./screens/console.mjs") },
-  { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
-  { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
-];
-
 const { content } = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=host]"));
 const connected = (await import(content)).connect();
 const model = create(connected);
@@ -81,10 +68,9 @@ async function show(ready) {
 /** @param {() => boolean} wanted  whether no other screen has been asked for meanwhile */
 async function enter(wanted) {
   const before = shown;
-  const [id, query] = location.hash.slice(1).split("?");
+  const { id, params } = placeOf(location.hash.slice(1));
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
   shown = screen.id;
-  const params = Object.fromEntries(new URLSearchParams(query));
   const view = await screen.load().then((file) => file.default, model.lost);
   if (!wanted()) return;
   if (!view) {

@@ -92,18 +92,26 @@ export function letter(token, vocabulary, bos = "end") {
   return token < vocabulary.length ? vocabulary[token] : bos;
 }
 
+/** What makes an element a number that can be looked at: origin.mjs shows where it comes from.
+ * @param {number | undefined} node  the Value that holds it @param {string} title  and its name */
+export function valued(node, title) {
+  const looked = node === undefined ? {} : { role: "button", tabindex: -1, "data-press": true };
+  return { "data-node": node, title, ...looked };
+}
+
 /**
  * Draw a vector as a strip: blue above zero, orange below, the stronger the larger. The numbers are
  * there too: on hover, and as text for who cannot see colours.
  * @param {number[]} numbers
- * @param {{label: string, scale?: number, group?: number, class?: string}} options
+ * @param {{label: string, scale?: number, group?: number, class?: string,
+ *   nodes?: number[]}} options  nodes: the Values that hold them
  */
-export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
+export function strip(numbers, { label, scale, group = 0, class: extra = "", nodes = [] }) {
   const most = scale ?? Math.max(1e-9, ...numbers.map(Math.abs));
   const cells = numbers.map((x, i) =>
     h("i", {
       class: x < 0 ? "cell minus" : "cell",
-      title: `${label}[${i}] = ${number(x, 4)}`,
+      ...valued(nodes[i], `${label}[${i}] = ${number(x, 4)}`),
       "data-x": x,
       "data-gap": group > 0 && i > 0 && i % group === 0,
       "--v": Math.min(1, Math.abs(x) / most).toFixed(3),
@@ -113,7 +121,7 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "" }) {
     "span",
     {
       class: `strip ${extra}`,
-      role: "img",
+      role: nodes.length ? "group" : "img",
       "aria-label": `${label}: ${numbers.map((x) => number(x, 2)).join(", ")}`,
     },
     ...cells,
@@ -201,16 +209,16 @@ export function newest(...shown) {
 
 /** A dial: a slider with its value and a line that says what it does.
  * @param {{label: string, min: number, max: number, step: number, value: number,
- * show?: (x: number) => string, hint?: string | ((x: number) => string), turned: (x: number) =>
- * void}} options */
+ * show?: (x: number) => string, hint?: string | ((x: number) => string | (string | Node)[]),
+ * turned: (x: number) => void}} options */
 export function dial({ label, min, max, step, value, show = String, hint, turned }) {
   const output = h("output", {}, show(value));
   const says = typeof hint === "function" ? hint : () => hint;
-  const line = h("small", {}, says(value));
+  const line = h("small", {}, ...[says(value)].flat());
   /** @param {number} x */
   const tell = (x) => {
     output.textContent = show(x);
-    put(line, says(x));
+    put(line, ...[says(x)].flat());
   };
   const input = h("input", {
     type: "range",

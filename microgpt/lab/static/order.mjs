@@ -1,5 +1,6 @@
 // Why backward() needs an order: three Values, their turns, and what a hasty order would get wrong.
 import { h, number, put, svg } from "./draw.mjs";
+import { explained } from "./terms.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */
 
@@ -61,8 +62,10 @@ export function order(model) {
       h(
         "p",
         { class: "lead" },
-        "A Value may be used more than once. Its gradient is the sum of what comes back from " +
-          "every use; only when all have come may it pass it on.",
+        ...explained(
+          "A {Value} may be used more than once. Its {gradient} is the sum of what comes back " +
+            "from every use; only when all have come may it pass it on.",
+        ),
       ),
       h("p", { class: "choose" }, h("label", {}, "Three Values: ", select), back, on),
     ),

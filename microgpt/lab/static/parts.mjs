@@ -1,5 +1,7 @@
 // The model at one position of a trace, drawn: each part knows from which event on it is there.
-import { h, letter, number, percent, strip, svg } from "./draw.mjs";
+import { h, letter, number, percent, strip, svg, valued } from "./draw.mjs";
+import { explained } from "./terms.mjs";
+import { unrun } from "./trace.mjs";
 
 /** @typedef {import("./trace.mjs").Trace} Trace */
 /** @typedef {import("./trace.mjs").Call} Call */
@@ -16,9 +18,9 @@ import { h, letter, number, percent, strip, svg } from "./draw.mjs";
 const SCALE = 2.5; // what is drawn in full colour, everywhere, so that sizes can be compared
 /** @type {Record<string, string>} */
 const MEANING = {
-  attn_wq: "query: what this letter looks for",
-  attn_wk: "key: what it is found by",
-  attn_wv: "value: what it passes on",
+  attn_wq: "{query}: what this letter looks for",
+  attn_wk: "{key}: what it is found by",
+  attn_wv: "{value}: what it passes on",
   attn_wo: "what the heads found, back in one piece",
   mlp_fc1: "64 questions about the letter",
   mlp_fc2: "what the answers add",
@@ -31,7 +33,11 @@ export function parts(trace, pos, { config, vocabulary }) {
   const { index, begin, end } = trace.calls[here.call];
   /** @type {HTMLElement[]} */
   const groups = [
-    group("Embedding", "Two rows of numbers: one for the letter, one for its place."),
+    group(
+      "Embedding",
+      "Two rows of numbers, the {embeddings|embedding}: one for the letter, one for its " +
+        "{place|position}.",
+    ),
   ];
   let layer = 0;
   for (let event = begin; event < end; event++) {
@@ -44,16 +50,17 @@ export function parts(trace, pos, { config, vocabulary }) {
       config.n_layer > 1 ? `${title}, layer ${layer}` : title;
     if (title) groups.push(group(title === "Guess" ? title : name(title), ABOUT[title]));
     for (const [key, seen] of Object.entries(set))
-      groups.at(-1)?.append(...rows(place, step, layer, key, trace.numbers(seen)));
+      groups.at(-1)?.append(...rows(place, step, layer, key, seen));
   }
   return groups;
 }
 
 /** @type {Record<string, string>} */
 const ABOUT = {
-  Attention: "The letter looks back at those before it, and takes what fits.",
-  MLP: "Then it thinks by itself.",
-  Guess: "A score for every letter; softmax turns scores into probabilities.",
+  Attention:
+    "{Attention|attention}: the letter looks back at those before it, and takes what fits.",
+  MLP: "Then it thinks by itself, in an {MLP}.",
+  Guess: "A score, the {logit}, for every {token}; {softmax} turns scores into probabilities.",
 };
 
 /** What a statement did: the calls that it made, the weights that it used, when.
@@ -82,72 +89,87 @@ function opens({ weights }, set) {
 
 /** @param {string} title @param {string} text */
 function group(title, text) {
-  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, text));
+  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, ...explained(text)));
 }
 
 /** What one name of a statement is drawn as.
  * @param {Place} place @param {Statement} step @param {number} layer @param {string} key
- * @param {number[]} numbers
+ * @param {any} seen  what the name held
  * @returns {HTMLElement[]} */
-function rows(place, { event, calls, weights, when }, layer, key, numbers) {
+function rows(place, { event, calls, weights, when }, layer, key, seen) {
   const { trace, here, config } = place;
+  const numbers = trace.numbers(seen),
+    nodes = trace.ids(seen);
   const by = config.n_embd / config.n_head;
   const called = (/** @type {string} */ fn) => calls.find((c) => c.fn === fn);
   const attention = called("attention"),
     normed = called("rmsnorm");
-  if (key === "return") return [guess(place, numbers, when)];
+  if (key === "return") return [guess(place, numbers, nodes, when)];
   if (/^(keys|values)\[/.test(key))
     return [memory(place, key.startsWith("keys") ? "keys" : "values", layer, when, weights)];
   if (attention)
     return [
       ...heads(place, attention, layer, when),
-      row(key, numbers, "what the heads took", when, { by }),
+      row(key, numbers, "what the heads took", when, { by, nodes }),
     ];
   if (weights === "mlp_fc2")
-    return [units(trace.nodes(here.hidden[layer]), when), row(key, numbers, MEANING.mlp_fc2, when)];
-  if (weights === "mlp_fc1") return [row(key, numbers, MEANING.mlp_fc1, when, { form: "narrow" })];
+    return [
+      units(trace, here.hidden[layer], when),
+      row(key, numbers, MEANING.mlp_fc2, when, { nodes }),
+    ];
+  if (weights === "mlp_fc1")
+    return [row(key, numbers, MEANING.mlp_fc1, when, { form: "narrow", nodes })];
   if (normed) {
     const sizes = [rms(trace.numbers(normed.args.x)), rms(numbers)].map((x) => number(x, 2));
-    return [row(key, numbers, `rmsnorm: size ${sizes.join(" → ")}`, when)];
+    return [row(key, numbers, `{rmsnorm|RMSNorm}: size ${sizes.join(" → ")}`, when, { nodes })];
   }
-  if (event === trace.calls[here.call].begin) return embedding(place, key, numbers, when);
+  if (event === trace.calls[here.call].begin) return embedding(place, key, numbers, nodes, when);
   if (numbers.length < 2) return [];
   const stream = key === "x";
   return [
-    row(key, numbers, MEANING[weights] ?? (stream ? "added to the stream" : ""), when, {
+    row(key, numbers, MEANING[weights] ?? (stream ? "added to the {stream|residual}" : ""), when, {
       by: /^attn_w[qkv]$/.test(weights) ? by : 0,
       stream,
+      nodes,
     }),
   ];
 }
 
 /** @param {string} key @param {number[]} numbers @param {string} note @param {When} when
- * @param {{by?: number, stream?: boolean, form?: string}} [how] */
-function row(key, numbers, note, when, { by = 0, stream = false, form = "" } = {}) {
+ * @param {{by?: number, stream?: boolean, form?: string, nodes?: number[]}} [how] */
+function row(key, numbers, note, when, { by = 0, stream = false, form = "", nodes } = {}) {
   return h(
     "div",
     { class: stream ? "row stream" : "row", ...when },
     h("code", {}, key),
-    strip(numbers, { label: key, scale: SCALE, group: by, class: form }),
-    h("small", {}, note),
+    strip(numbers, { label: key, scale: SCALE, group: by, class: form, nodes }),
+    h("small", {}, ...explained(note)),
   );
 }
 
 /** The letter's row and its place's, and their sum.
- * @param {Place} place @param {string} key @param {number[]} sum @param {When} when */
-function embedding({ trace, here, vocabulary }, key, sum, when) {
+ * @param {Place} place @param {string} key @param {number[]} sum @param {number[]} nodes
+ * @param {When} when */
+function embedding({ trace, here, vocabulary }, key, sum, nodes, when) {
   const { wte, wpe } = trace.params;
   const at = { "data-at": when["data-at"], "data-from": when["data-at"] };
   const token = letter(here.token, vocabulary, "BOS");
   const added = wte?.[here.token] && wpe?.[here.pos];
+  /** @param {string} name @param {number} i @param {number[]} numbers */
+  const ids = (name, i, numbers) => numbers.map((_, column) => trace.parameter(name, i, column));
+  /** @param {string} name @param {number} i @param {number[]} numbers @param {string} note */
+  const learned = (name, i, numbers, note) =>
+    row(`${name}[${name === "wte" ? token : i}]`, numbers, note, at, {
+      nodes: ids(name, i, numbers),
+    });
   return [
     ...(added
       ? [
-          row(`wte[${token}]`, wte[here.token], "the letter", at),
-          row(`wpe[${here.pos}]`, wpe[here.pos], "its place", at),
+          learned("wte", here.token, wte[here.token], "the letter"),
+          learned("wpe", here.pos, wpe[here.pos], "its place"),
         ]
       : []),
-    row(key, sum, "their sum", when, { stream: true }),
+    row(key, sum, "their sum", when, { stream: true, nodes }),
   ];
 }
 
@@ -173,6 +195,7 @@ function memory({ trace, pos, config, vocabulary }, which, layer, when, weights)
               scale: SCALE,
               group: config.n_embd / config.n_head,
               class: "thin",
+              nodes: trace.ids(set[name]),
             }),
           ),
         );
@@ -182,7 +205,7 @@ function memory({ trace, pos, config, vocabulary }, which, layer, when, weights)
     { class: "row memory", ...when },
     h("code", {}, which),
     h("div", {}, ...rows),
-    h("small", {}, MEANING[weights] ?? ""),
+    h("small", {}, ...explained(MEANING[weights] ?? "")),
   );
 }
 
@@ -198,13 +221,15 @@ function heads(place, attention, layer, when) {
   const { trace, pos, here } = place;
   const soft = trace.calls.filter((c) => c.fn === "softmax" && c.parent === attention.index);
   const wide = Math.max(104, LETTER * trace.positions.length);
-  const scores = soft.map((c) => trace.numbers(Object.values(c.args)[0]));
+  const given = soft.map((c) => Object.values(c.args)[0]);
+  const scores = given.map((seen) => trace.numbers(seen));
   const most = Math.max(1e-9, ...scores.flat().map(Math.abs));
   const panel = (
     /** @type {number[]} */ numbers,
     /** @type {number} */ head,
     /** @type {boolean} */ raw,
   ) => {
+    const nodes = trace.ids(given[head]);
     const at = raw ? soft[head]?.begin : (soft[head]?.end ?? 0) - 1;
     const ready = at > 0 ? at : when["data-at"];
     const show = (/** @type {number} */ x) => (raw ? number(x, 2) : percent(x));
@@ -217,10 +242,10 @@ function heads(place, attention, layer, when) {
         "svg",
         {
           viewBox: `0 0 ${wide} ${tall}`,
-          role: "img",
+          role: "group",
           "aria-label": `${raw ? "Scores" : "Weights"} of head ${head} at position ${pos}: ${said}`,
         },
-        ...(raw ? bars(place, numbers, wide, most) : arcs(place, numbers, wide)),
+        ...(raw ? bars(place, numbers, nodes, wide, most) : arcs(place, numbers, wide)),
         ...letters(place, wide, raw ? SCORES + 11 : ARCS + 11),
         ...(raw ? [] : grid(place, layer, head, wide)),
       ),
@@ -239,11 +264,18 @@ function heads(place, attention, layer, when) {
         { class: "panels", "--wide": `${wide}px` },
         ...all.map((n, head) => panel(n, head, raw)),
       ),
-      h("small", {}, note),
+      h("small", {}, ...explained(note)),
     );
   return [
     ...(scores.length === weights.length
-      ? [panels("scores", "q·k/√head_dim: how well each key fits the query", scores, true)]
+      ? [
+          panels(
+            "scores",
+            "q·k/√head_dim, a {dot product}: how well each key fits the query",
+            scores,
+            true,
+          ),
+        ]
       : []),
     panels("weights", "softmax of the scores: each head's shares, of sum 1", weights, false),
   ];
@@ -273,27 +305,29 @@ function letters(place, wide, y) {
 }
 
 /** One head's scores, up from the middle or down.
- * @param {Place} place @param {number[]} scores @param {number} wide @param {number} most */
-function bars(place, scores, wide, most) {
+ * @param {Place} place @param {number[]} scores @param {number[]} nodes @param {number} wide
+ * @param {number} most */
+function bars(place, scores, nodes, wide, most) {
   const x = across(place, wide);
   const thick = Math.min(10, x(1) - x(0) - 2),
     middle = SCORES / 2;
   return [
     svg("path", { class: "tick", d: `M0 ${middle}H${wide}` }),
-    ...scores.map((z, t) => {
+    ...scores.flatMap((z, t) => {
+      const name = `${mark(place, t, "BOS")}: ${number(z, 3)}`;
       const high = Math.max(0.5, (Math.abs(z) / most) * (middle - 2));
-      return svg(
-        "rect",
-        {
-          x: x(t) - thick / 2,
-          y: z < 0 ? middle : middle - high,
-          width: thick,
-          height: high,
-          class: z < 0 ? "fit minus" : "fit",
-          "data-x": z,
-        },
-        svg("title", {}, `${mark(place, t, "BOS")}: ${number(z, 3)}`),
-      );
+      const bar = { x: x(t) - thick / 2, width: thick };
+      return [
+        svg("rect", {
+          ...{ ...bar, y: z < 0 ? middle : middle - high, height: high },
+          ...{ class: z < 0 ? "fit minus" : "fit", "data-x": z },
+        }),
+        svg(
+          "rect", // a bar may be too low to be pointed at
+          { ...bar, y: 0, height: SCORES, class: "reach", ...svgValued(nodes[t], name) },
+          svg("title", {}, name),
+        ),
+      ];
     }),
   ];
 }
@@ -336,8 +370,10 @@ function grid(place, layer, head, wide) {
   return trace.positions
     .slice(0, pos + 1)
     .flatMap((/** @type {any} */ p, /** @type {number} */ t) =>
-      trace.nodes(p.attention[layer][head]).map((w, s) =>
-        svg(
+      unrun(p.attention[layer][head]).map((node, s) => {
+        const w = trace.at(node),
+          name = `position ${t} from ${s}: ${percent(w)}`;
+        return svg(
           "rect",
           {
             x: x(s) - cell / 2,
@@ -347,16 +383,19 @@ function grid(place, layer, head, wide) {
             rx: 2,
             class: t === pos ? "weight me" : "weight",
             "--v": w,
+            ...svgValued(node, name),
           },
-          svg("title", {}, `position ${t} from ${s}: ${percent(w)}`),
-        ),
-      ),
+          svg("title", {}, name),
+        );
+      }),
     );
 }
 
 /** The units of the MLP: filled if alive, hollow if the ReLU has silenced them.
- * @param {number[]} hidden @param {When} when */
-function units(hidden, when) {
+ * @param {Trace} trace @param {any} runs  their nodes @param {When} when */
+function units(trace, runs, when) {
+  const hidden = trace.nodes(runs),
+    nodes = unrun(runs);
   const most = Math.max(1e-9, ...hidden);
   const alive = `${hidden.filter((x) => x > 0).length} of ${hidden.length} units alive`;
   return h(
@@ -365,24 +404,25 @@ function units(hidden, when) {
     h("code", {}, "relu"),
     h(
       "div",
-      { class: "units", role: "img", "aria-label": alive },
+      { class: "units", role: "group", "aria-label": alive },
       ...hidden.map((x, i) =>
         h("i", {
           class: x > 0 ? "cell" : "cell dead",
           "data-x": x,
-          title: `unit ${i}: ${x > 0 ? number(x, 3) : "silent"}`,
+          ...valued(nodes[i], `unit ${i}: ${x > 0 ? number(x, 3) : "silent"}`),
           "--v": Math.sqrt(x / most).toFixed(3),
         }),
       ),
     ),
-    h("small", {}, `${alive}; the ReLU silences the rest`),
+    h("small", {}, ...explained(`${alive}; the {ReLU} silences the rest`)),
   );
 }
 
 /** Logits, probabilities, and what the right answer costs.
- * @param {Place} place @param {number[]} logits @param {When} when */
-function guess({ trace, pos, here, vocabulary }, logits, when) {
-  const probs = trace.nodes(here.probs);
+ * @param {Place} place @param {number[]} logits @param {number[]} nodes @param {When} when */
+function guess({ trace, pos, here, vocabulary }, logits, nodes, when) {
+  const probs = trace.nodes(here.probs),
+    shares = unrun(here.probs);
   const target = trace.tokens[pos + 1];
   const most = Math.max(...logits.map(Math.abs)),
     top = Math.max(...probs);
@@ -391,18 +431,21 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
   const bars = logits.map((z, i) =>
     h(
       "div",
-      {
-        class: i === target ? "score target" : "score",
-        title: `${letter(i, vocabulary)}: logit ${number(z, 2)}, ${percent(probs[i])}`,
-      },
+      { class: i === target ? "score target" : "score" },
       h(
         "span",
-        { class: z < 0 ? "logit minus" : "logit", "data-x": z, "--v": Math.abs(z) / most },
+        {
+          ...{ class: z < 0 ? "logit minus" : "logit", "data-x": z, "--v": Math.abs(z) / most },
+          ...valued(nodes[i], `${letter(i, vocabulary)}: logit ${number(z, 2)}`),
+        },
         h("i"),
       ),
       h(
         "span",
-        { class: "prob", "data-at": later, "data-x": probs[i], "--v": probs[i] / top },
+        {
+          ...{ class: "prob", "data-at": later, "data-x": probs[i], "--v": probs[i] / top },
+          ...valued(shares[i], `${letter(i, vocabulary)}: ${percent(probs[i])}`),
+        },
         h("i"),
       ),
       h("b", {}, letter(i, vocabulary, "·")),
@@ -418,7 +461,7 @@ function guess({ trace, pos, here, vocabulary }, logits, when) {
       h("p", {}, h("code", {}, "logits"), h("small", {}, `±${number(most, 1)}`)),
       h("p", {}, h("code", {}, "probs"), h("small", {}, `0 to ${percent(top)}`)),
     ),
-    h("div", { class: "scores", role: "img", "aria-label": `Probabilities: ${said}` }, ...bars),
+    h("div", { class: "scores", role: "group", "aria-label": `Probabilities: ${said}` }, ...bars),
     verdict(trace, pos, target < vocabulary.length ? vocabulary[target] : "the end", later),
   );
 }
@@ -440,13 +483,20 @@ function verdict(trace, pos, name, later) {
     from(later, "It is ", h("b", {}, name), `, to which it gave ${percent(p)}`),
     from(
       at,
-      `: a surprise of −ln ${number(p, 3)} = `,
-      h("b", { "data-x": cost }, number(cost, 3)),
-      " nats.",
+      ...explained(`: a {surprise} of −ln ${number(p, 3)} = `),
+      h("b", { "data-x": cost, ...valued(unrun(surprise)[0], "the surprise") }, number(cost, 3)),
+      ...explained(" {nats|nat}."),
     ),
     pos === trace.positions.length - 1 &&
-      from(last, ` The mean over the name, ${number(trace.loss, 4)}, is its loss.`),
+      from(last, ...explained(` The mean over the name, ${number(trace.loss, 4)}, is its {loss}.`)),
   );
+}
+
+/** A number in a drawing: its name is for who cannot see it.
+ * @param {number | undefined} node @param {string} name */
+function svgValued(node, name) {
+  const { title, ...looked } = valued(node, name);
+  return node === undefined ? {} : { ...looked, "aria-label": title };
 }
 
 /** @param {number[]} x */

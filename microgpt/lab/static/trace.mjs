@@ -9,6 +9,13 @@
  *   args: Record<string, any>, begin: number, end: number}} Call
  */
 
+/** The nodes written as runs [first, count, stride]. @param {any} runs @returns {number[]} */
+export function unrun(runs) {
+  return (runs ?? []).flatMap((/** @type {any} */ run) =>
+    run === null ? [] : Array.from({ length: run[1] ?? 1 }, (_, k) => run[0] + k * (run[2] ?? 1)),
+  );
+}
+
 export class Trace {
   /** @param {any} data */
   constructor(data) {
@@ -38,6 +45,8 @@ export class Trace {
     this.loss = data.loss;
     /** @type {Record<string, number[][]>} */
     this.params = data.parts.params;
+    /** @type {[string, [number, number], number][]} each parameter's name, shape, first node */
+    this.tensors = data.params;
     this.end = this.calls[0].end;
     this.first = data.first;
     this.before = Object.values(this.params).flat(2); // parameters are the first nodes
@@ -52,11 +61,24 @@ export class Trace {
   /** The numbers of nodes written as runs [first, count, stride].
    * @param {any} runs @returns {number[]} */
   nodes(runs) {
-    return (runs ?? []).flatMap((/** @type {any} */ run) =>
-      run === null
-        ? []
-        : Array.from({ length: run[1] ?? 1 }, (_, k) => this.at(run[0] + k * (run[2] ?? 1))),
-    );
+    return unrun(runs).map((node) => this.at(node));
+  }
+
+  /** The nodes of the numbers that a name held, where these are Values.
+   * @param {any} seen @returns {number[]} */
+  ids(seen) {
+    if (Array.isArray(seen)) return Array.isArray(seen[0]) || seen[0] === null ? unrun(seen) : seen;
+    return unrun(seen?.nodes);
+  }
+
+  /** The node of a parameter. @param {string} name @param {number} row @param {number} column */
+  parameter(name, row, column) {
+    const [, [, columns], start] = this.tensors.find(([found]) => found === name) ?? [
+      "",
+      [0, 0],
+      0,
+    ];
+    return start + row * columns + column;
   }
 
   /** The numbers that a name held. @param {any} seen @returns {number[]} */
@@ -127,8 +149,8 @@ export class Trace {
     return this.calls.filter((c) => c.parent === mine && c.begin >= first && c.begin <= event);
   }
 
-  /** What a statement computed and handed on without naming it: [where to, its numbers].
-   * @param {number} event @returns {[string, number[]][]} */
+  /** What a statement computed and handed on without naming it: [where to, what].
+   * @param {number} event @returns {[string, any][]} */
   unnamed(event) {
     const call = this.calls[this.events[event].call];
     const named = new Set(Object.values(call.args).map((seen) => JSON.stringify(seen)));
@@ -138,7 +160,7 @@ export class Trace {
     return this.inner(event).flatMap(({ fn, args }) =>
       Object.values(args)
         .filter((seen) => Array.isArray(seen) && !named.has(JSON.stringify(seen)))
-        .map((seen) => /** @type {[string, number[]]} */ ([fn, this.numbers(seen)])),
+        .map((seen) => /** @type {[string, any]} */ ([fn, seen])),
     );
   }
 

@@ -19,7 +19,7 @@ function button(sign, label, key, onclick) {
 function listen(el, { step, leap, home, end, toggle }) {
   el.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
     if (target.matches("input, textarea, select")) return;
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (by) event.shiftKey ? leap(by) : step(by);

@@ -2,7 +2,7 @@
 import { DOWN, h, number, put, roving, svg } from "./draw.mjs";
 
 /** @type {Record<string, string>} */
-const OPS = {
+export const OPS = {
   "+": "a sum of two",
   "*": "a product",
   "**": "a power",
@@ -63,6 +63,19 @@ export function diagram({ short, look }) {
   };
 }
 
+/** How a Value's name is written: where there is one layer, its name says nothing.
+ * @param {{n_layer: number}} config @returns {(name: string) => string} */
+export function shortOf({ n_layer: layers }) {
+  return (name) => (layers === 1 ? name.replace("layer0.", "") : name);
+}
+
+/** The line that made a Value. @param {any} around @param {string[]} lines */
+export function madeBy({ line }, lines) {
+  return line
+    ? h("code", {}, h("span", {}, `${line}  `), lines[line - 1].trim().split("  #")[0])
+    : h("code", {}, h("span", {}, "among the parameters"));
+}
+
 /** Whether a Value has passed its gradient on by a step. @param {any} value @param {number} step */
 export function gone({ turn }, step) {
   return turn !== null && turn <= step;
@@ -112,6 +125,11 @@ function middle(around, step, short) {
     { class: gone(around, step) ? "middle ready" : "middle" },
     h("b", {}, short(around.name)),
     h("small", {}, OPS[around.op] ?? around.op),
+    h(
+      "button",
+      { type: "button", class: "quiet", "data-node": around.node, "data-press": true },
+      "Take it apart",
+    ),
     h(
       "dl",
       {},

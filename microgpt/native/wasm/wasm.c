@@ -2,8 +2,8 @@
  * `make wasm` builds it. The page's side is kernel.mjs, which checks all that goes in here and
  * counts positions and steps.
  *
- * It includes kernel.c, so that the compiler sees one program and drops what is not called. There
- * is no libc: memory is what lies behind the program, starts as zeros, and grows. */
+ * It includes kernel.c, so that the compiler sees one program and drops what is not called. It
+ * needs no libc: memory is what lies behind the program, starts as zeros, and grows. */
 #define KERNEL wasm_4
 #include "../kernel.c"
 

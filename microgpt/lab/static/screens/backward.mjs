@@ -1,8 +1,10 @@
 // Backward: the loss asks every Value how much it is to blame, one Value at a time.
 import { DOWN, h, letter, newest, number, put, region, remember, roving } from "../draw.mjs";
 import { order } from "../order.mjs";
+import { origins } from "../origin.mjs";
+import { explained } from "../terms.mjs";
 import { transport } from "../transport.mjs";
-import { diagram, gone, SILENT } from "../value.mjs";
+import { diagram, gone, madeBy, SILENT, shortOf } from "../value.mjs";
 import { word } from "../word.mjs";
 
 /**
@@ -35,8 +37,7 @@ function render({ model, el, params }) {
   });
   const notes = h("p", { class: "notes", role: "status" });
   const made = h("pre", { class: "made-by" });
-  /** Where there is one layer, its name says nothing. @param {string} who */
-  const short = (who) => (config.n_layer === 1 ? who.replace("layer0.", "") : who);
+  const short = shortOf(config);
   const drawing = diagram({ short, look });
   const list = inside(ask, short, look);
   const outside = h("div", { class: "outside" }, notes, made, drawing.element);
@@ -48,6 +49,7 @@ function render({ model, el, params }) {
     h("div", { class: "pair deep" }, list.element, outside),
     order(model),
   );
+  const origin = origins({ el, model, text: () => name.text });
 
   /** @param {string} look @param {object} place */
   function ask(look, place = {}) {
@@ -56,6 +58,7 @@ function render({ model, el, params }) {
 
   async function begin() {
     walk.stop();
+    origin.hide();
     const found = await read(ask("document"));
     if (!found) return;
     whole = found;
@@ -115,7 +118,7 @@ function terms({ loss, positions }, vocabulary, look, enter) {
   const term = (value, name, digits, title, onclick) =>
     h(
       "button",
-      { type: "button", class: "term", title, onclick },
+      { type: "button", class: "term", title, "data-node": value.node, onclick },
       h("b", { "data-x": value.data }, number(value.data, digits)),
       h("small", {}, name),
     );
@@ -226,8 +229,10 @@ function statements({ operations, fn }, down) {
     h(
       "p",
       { class: "key" },
-      `What ${fn}() computed, last first: so the gradient meets it. Bars: the gradient's root ` +
-        "mean square.",
+      ...explained(
+        `What ${fn}() computed, last first: so the {gradient} meets it. Bars: the gradient's ` +
+          "root mean square.",
+      ),
     ),
     h("ol", { class: "operations" }, ...rows),
   ];
@@ -260,13 +265,6 @@ function values({ code, values, more }, short, look) {
     h("div", { class: "values" }, ...cards),
     more > 0 && h("p", { class: "key" }, `and ${more} more`),
   ];
-}
-
-/** The line that made a Value. @param {any} around @param {string[]} lines */
-function madeBy({ line }, lines) {
-  return line
-    ? h("code", {}, h("span", {}, `${line}  `), lines[line - 1].trim().split("  #")[0])
-    : h("code", {}, h("span", {}, "among the parameters"));
 }
 
 /** What there is to say of a Value after a step.

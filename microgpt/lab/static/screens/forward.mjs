@@ -1,9 +1,24 @@
 // Forward: gpt.py reads a name, line by line; beside its source, what each line has computed.
-import { code, h, letter, marked, newest, number, put, region, remember, strip } from "../draw.mjs";
+import {
+  code,
+  h,
+  letter,
+  marked,
+  newest,
+  number,
+  put,
+  region,
+  remember,
+  strip,
+  valued,
+} from "../draw.mjs";
+import { origins } from "../origin.mjs";
 import { parts } from "../parts.mjs";
 import { Trace } from "../trace.mjs";
 import { transport } from "../transport.mjs";
 import { word } from "../word.mjs";
+
+const HINT = "Point at a number, or tap it, to take it apart. Keys: Enter here, then the arrows.";
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
@@ -16,9 +31,8 @@ function render({ model, el, params }) {
   let step = Number(params.step ?? 0),
     pos = 0;
 
-  const label = "The name to read",
-    caption = "The model reads";
-  const name = word({ model, params, label, caption, fallback: described.text, heard: read });
+  const how = { label: "The name to read", caption: "The model reads", heard: read };
+  const name = word({ model, params, fallback: described.text, ...how });
   const fine = h("input", { type: "checkbox", checked: params.lines === "all", onchange: refine });
   const walk = transport(
     {
@@ -45,22 +59,22 @@ function render({ model, el, params }) {
     h("div", { class: "pair" }, h("div", { class: "left" }, lines, now), drawing.element),
   );
 
+  const origin = origins({ el, model, text: () => name.text });
+
   /** @param {string} text */
   async function read(text) {
     walk.stop();
+    origin.hide();
     const found = await answered(model.ask("trace", { text }));
     if (!found) return;
     trace = new Trace(found);
     lay();
     put(letters, ...tabs(trace, vocabulary, (pos) => walk.reach(begins(pos))));
-    walk.reach(step);
+    walk.reach(opening(trace, stops, step, params, source));
   }
 
   /** The step at which a position begins. @param {number} pos */
-  function begins(pos) {
-    const { call } = trace.positions[Math.max(0, Math.min(trace.positions.length - 1, pos))];
-    return stops.findIndex((s) => s >= trace.calls[call].begin);
-  }
+  const begins = (pos) => beginning(trace, stops, pos);
 
   function lay() {
     stops = trace.stops(fine.checked);
@@ -84,15 +98,36 @@ function render({ model, el, params }) {
     marked(listing, line, trace.calling(event));
     pos = trace.position(event);
     drawing.show(trace, pos, event);
-    light(letters, event);
-    for (const tab of letters.children)
-      tab.toggleAttribute("aria-current", tab.dataset.pos === String(pos));
+    mark(letters, pos, event);
     put(now, ...says(trace, event));
     remember(el, { text: name.text, step, ...(fine.checked ? { lines: "all" } : {}) });
   }
 
   read(name.text);
   return walk.stop;
+}
+
+/** @param {Trace} trace @param {number[]} stops @param {number} pos */
+function beginning(trace, stops, pos) {
+  const { call } = trace.positions[Math.max(0, Math.min(trace.positions.length - 1, pos))];
+  return stops.findIndex((s) => s >= trace.calls[call].begin);
+}
+
+/** The step to open with: as it is, or, once, the first at a position whose line of the source
+ * holds a piece of code, where the address says so: pos=3&line=attention(q.
+ * @param {Trace} trace @param {number[]} stops @param {number} step
+ * @param {Record<string, string>} params @param {string} source */
+function opening(trace, stops, step, params, source) {
+  const { pos, line: piece = "" } = params;
+  delete params.pos; // another word begins where this one was left
+  if (pos === undefined) return step;
+  const first = beginning(trace, stops, Number(pos) || 0);
+  const lines = source.split("\n");
+  const holds = (/** @type {number} */ s) => lines[trace.events[s].line - 1].includes(piece);
+  return Math.max(
+    first,
+    stops.findIndex((s, i) => i >= first && holds(s)),
+  );
 }
 
 /** The model at one position of a trace, redrawn where that is another.
@@ -104,7 +139,8 @@ function drawingOf(described) {
 
   /** @param {Trace} trace @param {number} pos @param {number} event */
   function show(trace, pos, event) {
-    if (trace !== drawn.trace || pos !== drawn.pos) put(element, ...parts(trace, pos, described));
+    if (trace !== drawn.trace || pos !== drawn.pos)
+      put(element, h("p", { class: "key" }, HINT), ...parts(trace, pos, described));
     drawn = { trace, pos };
     light(element, event);
     keep(element);
@@ -121,6 +157,14 @@ function light(box, event) {
     part.classList.toggle("todo", Number(at) > event);
     part.classList.toggle("now", Number(from) <= event && event <= Number(at));
   }
+}
+
+/** Show which position it is, and what the others have cost by now.
+ * @param {HTMLElement} letters @param {number} pos @param {number} event */
+function mark(letters, pos, event) {
+  light(letters, event);
+  for (const [i, tab] of [...letters.children].entries())
+    tab.toggleAttribute("aria-current", i === pos);
 }
 
 /** A button for each position: its letter, the next, and what that cost.
@@ -156,17 +200,18 @@ function says(trace, event) {
   const { call, line, set } = trace.events[event];
   return [
     h("h2", {}, `Line ${line} in ${trace.calls[call].fn}()`),
-    ...trace.unnamed(event).map(([fn, numbers]) => held(`into ${fn}()`, numbers, "")),
-    ...Object.entries(set).map(([key, seen]) =>
-      held(key, trace.numbers(seen), typeof seen === "string" ? seen : "empty"),
-    ),
+    ...trace.unnamed(event).map(([fn, seen]) => held(trace, `into ${fn}()`, seen)),
+    ...Object.entries(set).map(([key, seen]) => held(trace, key, seen)),
   ];
 }
 
 /** What a name holds, as a strip and as a table.
- * @param {string} key @param {number[]} numbers @param {string} otherwise */
-function held(key, numbers, otherwise) {
+ * @param {Trace} trace @param {string} key @param {any} seen */
+function held(trace, key, seen) {
+  const numbers = trace.numbers(seen),
+    nodes = trace.ids(seen);
   const [first] = numbers;
+  const otherwise = typeof seen === "string" ? seen : "empty";
   if (numbers.length < 2)
     return h(
       "div",
@@ -174,7 +219,7 @@ function held(key, numbers, otherwise) {
       h("code", {}, key),
       h(
         "span",
-        { "data-x": first },
+        { "data-x": first, ...(nodes.length > 0 && valued(nodes[0], key)) },
         first === undefined ? otherwise : number(first, Number.isInteger(first) ? 0 : 4),
       ),
     );
@@ -183,7 +228,7 @@ function held(key, numbers, otherwise) {
     "div",
     { class: "held" },
     h("code", {}, key),
-    strip(numbers, { label: key, class: "thin" }),
+    strip(numbers, { label: key, class: "thin", nodes }),
     h(
       "details",
       {},
@@ -196,13 +241,16 @@ function held(key, numbers, otherwise) {
 /** Scroll a box, and nothing else, so that what is being computed in it can be seen.
  * @param {HTMLElement} box */
 function keep(box) {
-  const active = box.querySelector(".row.now, .now");
-  if (!active) return;
+  const rows = [...box.querySelectorAll(".row.now")];
+  const done = [...box.querySelectorAll("[data-at]:not(.todo)")]; // where nothing is computed now
+  const first = rows[0] ?? box.querySelector(".now") ?? done.at(-1);
+  if (!first) return;
   const a = box.getBoundingClientRect(),
-    b = active.getBoundingClientRect();
-  if (b.top < a.top + 40) box.scrollTop += b.top - a.top - 40;
-  else if (b.bottom > a.bottom - 40)
-    box.scrollTop += Math.min(b.bottom - a.bottom + 40, b.top - a.top - 40);
+    { top } = first.getBoundingClientRect(),
+    { bottom } = (rows.at(-1) ?? first).getBoundingClientRect();
+  if (top < a.top + 40) box.scrollTop += top - a.top - 40;
+  else if (bottom > a.bottom - 40)
+    box.scrollTop += Math.min(bottom - a.bottom + 40, top - a.top - 40);
 }
 
 export default { render };

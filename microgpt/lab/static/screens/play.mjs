@@ -1,5 +1,6 @@
 // Play: type a beginning; the model guesses the next letter; dials reshape its guess; names.
 import { dial, h, latest, letter, number, percent, put, remember, roving } from "../draw.mjs";
+import { explained } from "../terms.mjs";
 import { word } from "../word.mjs";
 
 /** What the dials say.
@@ -67,9 +68,7 @@ function render({ model, el, params }) {
     (/** @type {any} */ q) => model.ask("next", q),
     (/** @type {Next} */ answer, { text }) => {
       put(under, ...answer.letters.map((p, i) => shareOf(text[i], p)));
-      surprise.textContent = answer.full
-        ? `The model sees ${config.block_size} positions, and they are full.`
-        : chance(answer.letters);
+      put(surprise, ...explained(answer.full ? full(config) : chance(answer.letters)));
       el.classList.toggle("full", Boolean(answer.full));
       if (!answer.full) bars.draw(answer);
     },
@@ -140,7 +139,7 @@ function dialsOf(dials, end, changed) {
       hint: (/** @type {number} */ x) =>
         x === 0
           ? "Always the likeliest letter."
-          : "Divides the logits: low is safe, high is wild, 1 is as learned.",
+          : explained("Divides the {logits|logit}: low is safe, high is wild, 1 is as learned."),
     }),
     one("top_k", {
       label: "Top-k",
@@ -148,7 +147,7 @@ function dialsOf(dials, end, changed) {
       max: end + 1,
       step: 1,
       show: (/** @type {number} */ x) => (x > end ? "all" : String(x)),
-      hint: "Only the k likeliest tokens may come.",
+      hint: () => explained("Only the k likeliest {tokens|token} may come."),
     }),
     one("top_p", {
       label: "Top-p",
@@ -258,10 +257,15 @@ function shareOf(character, p) {
   );
 }
 
+/** @param {{block_size: number}} config */
+function full({ block_size: size }) {
+  return `The model sees ${size} {positions|position}, and they are full.`;
+}
+
 /** How likely a beginning is, in words. @param {number[]} letters */
 function chance(letters) {
   if (!letters.length)
-    return "Before the first letter there is only BOS: it says that a name begins.";
+    return "Before the first letter there is only {BOS}: it says that a name begins.";
   const p = letters.reduce((a, b) => a * b, 1);
   return (
     `To the model, one name in ${Math.max(1, Math.round(1 / p)).toLocaleString("en")} ` +

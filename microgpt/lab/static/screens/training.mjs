@@ -3,6 +3,7 @@
 import { chart, plot, ticks } from "../chart.mjs";
 import { dial, h, letter, number, once, put, remember, svg } from "../draw.mjs";
 import { runner } from "../runner.mjs";
+import { explained } from "../terms.mjs";
 
 /** @typedef {import("../app.mjs").Model} Model */
 
@@ -60,9 +61,12 @@ function render({ model, el, params }) {
   const top = [transportOf(model, training), choicesOf(model.get("host"), training, chosen)];
   const views = [lossesOf, namesOf, mapOf, sizesOf].map((view) => view(training));
   const parts = [...top, ...views, followedOf(training)];
-  const lead = "Guess, measure the error, move every number a little against it. And again.";
+  const lead = explained(
+    "Guess, measure the {loss}, move every {number|parameter} a little against its " +
+      "{gradient}. And again.",
+  );
   el.append(
-    h("div", {}, h("h1", {}, "Training"), h("p", { class: "lead" }, lead)),
+    h("div", {}, h("h1", {}, "Training"), h("p", { class: "lead" }, ...lead)),
     ...top.map((part) => part.element),
     h("div", { class: "run" }, ...parts.slice(top.length).map((part) => part.element)),
   );
