@@ -74,7 +74,7 @@ def test_choices_make_the_chosen_likelier() -> None:
         ({"reward": "vowel", "lr": "x"}, "lr is 'x'; it must be a number"),
         ({"reward": "vowel", "colour": 1}, "there is no setting 'colour'"),
         ({"reward": "pairs"}, "there are no documents"),
-        ({"reward": "pairs", "pairs": [["a", "a"]]}, "is no pair"),
+        ({"reward": "pairs", "pairs": [["a", "a"]]}, "is not a pair"),
         ({"reward": "vowel", "steps": 0}, "steps is 0"),
     ],
 )
