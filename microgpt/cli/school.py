@@ -493,3 +493,27 @@ def make_kit(out: Path, pyodide: str) -> None:
     if not found:
         note(f"without the lab: {pyodide} is not there; `npm install pyodide@{PYODIDE}` makes it")
     say(f"{out / 'index.html'}")
+
+
+@school.command()
+@click.option(
+    "-o", "--out", metavar="DIR", type=PATH, default="bugs", help="A folder for the cartridges."
+)
+@click.option("--key", is_flag=True, help="Print what is wrong in each, for the teacher.")
+def bugs(out: Path, key: bool) -> None:
+    """Make three cartridges, each with a bug to find, and their model.
+
+    They are for the lab on systems, docs/labs/systems.md. The model is the one that ships with
+    microgpt.
+    """
+    from microgpt.checkpoint import SHIPPED, Checkpoint  # numpy takes a while
+    from microgpt.school import cartridges
+
+    if key:
+        for number, bug in enumerate(cartridges.BUGS, 1):
+            for line in textwrap.wrap(f"{number}.sfc: {bug.answer}", WIDTH, break_on_hyphens=False):
+                say(line)
+        return
+    *made, model = cartridges.write(out, Checkpoint.load(SHIPPED))
+    for path in made:
+        say(f"{path}: microgpt play {path} --check {model}")

@@ -11,6 +11,8 @@ from microgpt.documents import surprises
 from microgpt.engines.base import Engine
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, draw, probabilities
+from microgpt.school import source as texts
+from microgpt.school.course import lesson
 from microgpt.xray import zoom
 from microgpt.xray.nudge import nudge
 
@@ -56,6 +58,7 @@ class Answers:
             "trace": self.trace,
             "backward": self.backward,
             "order": order,
+            "begin": begin,
             "engine": self.engine,
             "fixed": self.fixed,
         }
@@ -215,6 +218,17 @@ def order(example: str) -> dict[str, Any]:
         "local_grads": trace.graph.local_grads,
         "turns": [zoom.turn(trace, step) for step in range(len(trace.graph.steps))],
     }
+
+
+def begin(source: str, number: int) -> str:
+    """Return a learner's file with what a lesson begins with added, where it is not there yet.
+
+    Raises:
+        ValueError: there is no such lesson, or the file is not Python.
+    """
+    if not isinstance(source, str) or type(number) is not int:
+        raise ValueError("a lesson begins with a text and the lesson's number")
+    return texts.begin(source, lesson(number))
 
 
 def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:

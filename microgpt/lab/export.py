@@ -93,6 +93,9 @@ def _pack(model: Model, path: Path) -> None:
     """Write what Python needs in the browser: this package's files, the names, the model."""
     package = Path(str(files("microgpt")))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in [*sorted(package.rglob("*.py")), package / "data" / "names.txt"]:
+        school = [
+            p for p in (package / "school").rglob("*") if p.suffix in (".md", ".json", ".toml")
+        ]
+        for file in [*sorted({*package.rglob("*.py"), *school}), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
         archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))

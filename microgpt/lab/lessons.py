@@ -1,11 +1,13 @@
 """The school as the page reads it: lessons.json."""
 
+import hashlib
 import json
 from dataclasses import asdict
 from functools import cache
 
 from microgpt.school import pages
 from microgpt.school.course import Lesson, glossary, lessons, tour
+from microgpt.school.source import begin
 
 
 @cache
@@ -23,4 +25,6 @@ def to_json() -> str:
 
 def _lesson(lesson: Lesson) -> dict[str, object]:
     before, after = pages.around(lesson.text)
-    return asdict(lesson) | {"before": before, "after": after, "text": None}
+    begun = begin("", lesson)
+    version = hashlib.sha256(f"{lesson.text}{begun}".encode()).hexdigest()[:8]
+    return asdict(lesson) | {"before": before, "after": after, "text": None, "version": version}

@@ -53,7 +53,7 @@ def main() -> None:
     controls = controls_of(question)
     threading.Thread(target=listen, daemon=True).start()
     watch: Callable[[], AbstractContextManager[None]] = nullcontext
-    if question.get("kind") == "edit":
+    if question.get("kind") in ("edit", "check"):
         watch = partial(watched, emit)
     steps = run(question, controls, Checkpoint.load(sys.argv[1]))
     while True:

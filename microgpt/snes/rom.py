@@ -126,18 +126,19 @@ def integers(name: str, config: GPTConfig, state: State) -> IntegerModel:
 
 
 def build(
-    name: str, config: GPTConfig, state: State, title: str | None = None
+    name: str, config: GPTConfig, state: State, title: str | None = None, asm: Path = ASM
 ) -> tuple[Rom, IntegerModel]:
     """Return the cartridge of a model, and the integer model that it computes.
 
-    `title` is the name in the header, which menus of flash cartridges show.
+    `title` is the name in the header, which menus of flash cartridges show; `asm` is the folder of
+    the program's sources.
 
     Raises:
         OSError: the assembler is not there.
         ValueError: there is no such cartridge, it cannot hold the model, or the title does not fit.
     """
     model = integers(name, config, state)
-    return assemble(spec(name), spec(name).files(model), title), model
+    return assemble(spec(name), spec(name).files(model), title, asm), model
 
 
 def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
@@ -161,7 +162,9 @@ def read_directory(data: bytes) -> tuple[str, dict[str, int]]:
     return name, fields
 
 
-def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = None) -> Rom:
+def assemble(
+    cartridge: Spec, files: Mapping[str, bytes], title: str | None = None, asm: Path = ASM
+) -> Rom:
     """Assemble and link a cartridge; files hold its weights: what sources include, and sources.
 
     Raises:
@@ -175,10 +178,10 @@ def assemble(cartridge: Spec, files: Mapping[str, bytes], title: str | None = No
         folder = Path(name)
         for file, data in files.items():
             (folder / file).write_bytes(data)
-        sources = [ASM / f"{source}.asm" for source in cartridge.sources]
+        sources = [asm / f"{source}.asm" for source in cartridge.sources]
         sources += [folder / file for file in files if file.endswith(".asm")]
-        objects = [_assemble(source, folder) for source in sources]
-        return _link(cartridge, objects, folder)
+        objects = [_assemble(source, folder, asm) for source in sources]
+        return _link(asm / f"{cartridge.name}.cfg", objects, folder)
 
 
 def check_title(cartridge: Spec, title: str | None) -> str:
@@ -205,17 +208,16 @@ def _constants(cartridge: Spec, title: str) -> bytes:
     ).encode("ascii")
 
 
-def _assemble(source: Path, folder: Path) -> Path:
+def _assemble(source: Path, folder: Path, asm: Path) -> Path:
     """Assemble one source into folder, which holds what it includes; return the object file."""
     check_widths(source)
     target = folder / f"{source.stem}.o"
-    _run("ca65", "-g", "-I", ASM, "-I", folder, "--bin-include-dir", folder, "-o", target, source)
+    _run("ca65", "-g", "-I", asm, "-I", folder, "--bin-include-dir", folder, "-o", target, source)
     return target
 
 
-def _link(cartridge: Spec, objects: Iterable[Path], folder: Path) -> Rom:
+def _link(config: Path, objects: Iterable[Path], folder: Path) -> Rom:
     out, labels, sizes = folder / "rom.sfc", folder / "labels.txt", folder / "map.txt"
-    config = ASM / f"{cartridge.name}.cfg"
     _run("ld65", "-C", config, "-o", out, "-Ln", labels, "-m", sizes, *objects)
     return Rom(
         checksummed(out.read_bytes()),

@@ -62,53 +62,64 @@ def _formats(weights: Quantized) -> Iterator[str]:
 
 def _matrices(weights: Quantized) -> Iterator[str]:
     """Yield the lines of the five routines that multiply."""
-    shifts, levels = weights.shifts, weights.levels
     yield "; The matrices of the model, each row a program; written by turbo.py."
     yield '        .include "turbo/turbo.inc"'
+    for routine in (_qkv, _wo, _fc1, _fc2, _lm_head):
+        yield from routine(weights)
+        yield from _end()
 
-    def window(code: str, half_range: int) -> int:
-        return (half_range << shifts[code]) + (1 << shifts[code] >> 1)
 
+def _window(weights: Quantized, code: str, half_range: int) -> int:
+    """Return what a code is offset by before its shift, and half of what is shifted off."""
+    shift = weights.shifts[code]
+    return (half_range << shift) + (1 << shift >> 1)
+
+
+def _qkv(weights: Quantized) -> Iterator[str]:
     yield from _routine("qkv", "q, k and v of the codes: rows of attn_wq, attn_wk, attn_wv")
     for code, half_range in (("q", Q_HALF), ("k", K_HALF), ("v", K_HALF)):
-        for i, row in enumerate(levels[code]):
+        for i, row in enumerate(weights.levels[code]):
             yield f"; attn_w{code}, row {i}"
             finish = "q_code" if code == "q" else "kv_code"
             where = {"q": "", "k": "keys, ", "v": "values, "}[code]
             tail = "" if code == "q" else f" ::SHIFT_{code.upper()},"
-            lines, wrapped = _row(row, window(code, half_range))
+            lines, wrapped = _row(row, _window(weights, code, half_range))
             yield from lines
             yield f"        {finish} {where}{i},{tail} {wrapped}"
-    yield from _end()
 
+
+def _wo(weights: Quantized) -> Iterator[str]:
     offset = -int(weights.stream1.min())
     yield from _routine("wo", "the stream and what attention adds to it: rows of attn_wo")
-    for i, row in enumerate(levels["wo"]):
+    for i, row in enumerate(weights.levels["wo"]):
         yield f"; attn_wo, row {i}"
         yield from (f"        lda codes + {2 * i}", "        asl", "        tax")
         yield "        lda stream1,x"
-        constant = window("x2", 127) - offset
+        constant = _window(weights, "x2", 127) - offset
         lines, wrapped = _row(row, constant, int(np.ptp(weights.stream1)))
         yield from lines
         yield f"        x2_code {i}, {wrapped}"
-    yield from _end()
 
+
+def _fc1(weights: Quantized) -> Iterator[str]:
     yield from _routine("fc1", "the hidden units: rows of mlp_fc1")
-    for i, row in enumerate(levels["fc1"]):
+    for i, row in enumerate(weights.levels["fc1"]):
         yield f"; mlp_fc1, row {i}"
-        yield from _row(row, window("h", 0))[0]
+        yield from _row(row, _window(weights, "h", 0))[0]
         yield f"        h_code {i}"
-    yield from _end()
 
+
+def _fc2(weights: Quantized) -> Iterator[str]:
+    levels = weights.levels["fc2"]
     yield from _routine(
         "fc2", "the stream and what the hidden units add to it: mlp_fc2, by columns"
     )
     offset, spread = -int(weights.stream2[1:].min()), int(np.ptp(weights.stream2[1:]))
-    lows = [int(-row[row < 0].sum()) * H_MAX for row in levels["fc2"]]
+    lows = [int(-row[row < 0].sum()) * H_MAX for row in levels]
     for i, low in enumerate(lows):
         yield from (f"        lda stream + {2 * i}", "        asl", "        tax")
         yield from ("        lda stream2,x", f"        adc #{low}", f"        sta z:{2 * i}")
-    for j, column in enumerate(levels["fc2"].T):
+    for j, column in enumerate(levels.T):
         yield f"; mlp_fc2, column {j}"
         yield from (f"        ldx hidden + {2 * j}", f"        beq column_{j + 1}", "        clc")
         for at in np.flatnonzero(column > 0):
@@ -117,15 +128,16 @@ def _matrices(weights: Quantized) -> Iterator[str]:
         for at in np.flatnonzero(column < 0):
             yield f"        less {at}, {-column[at]}"
         yield f"column_{j + 1}:"
-    for i, (row, low) in enumerate(zip(levels["fc2"], lows, strict=True)):
-        constant = window("x3", 128) - offset - low
+    for i, (row, low) in enumerate(zip(levels, lows, strict=True)):
+        constant = _window(weights, "x3", 128) - offset - low
         wrapped = _wrapped(constant, constant + spread + int(np.abs(row).sum()) * H_MAX)
         yield from (f"        lda z:{2 * i}", *_constant(constant))
         yield f"        x3_code {i}, {wrapped}"
-    yield from _end()
 
+
+def _lm_head(weights: Quantized) -> Iterator[str]:
     yield from _routine("lm_head", "the logits: rows of lm_head")
-    for i, row in enumerate(levels["lm_head"]):
+    for i, row in enumerate(weights.levels["lm_head"]):
         yield f"; lm_head, row {i}"
         low = int(-row[row < 0].sum()) * INPUT_MAX
         yield from (f"        lda #{low}", "        clc")
@@ -134,7 +146,6 @@ def _matrices(weights: Quantized) -> Iterator[str]:
             yield "        sec"
         yield f"        sbc #{(low + 128 * int(row.sum())) % 65536}"
         yield f"        sta logits + {2 * i}"
-    yield from _end()
 
 
 def _routine(name: str, does: str) -> Iterator[str]:

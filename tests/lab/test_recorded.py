@@ -64,7 +64,7 @@ def test_something_is_alive_before_the_engine_answers(
         page.route("**/api/**", hold)
         page.goto(f"http://127.0.0.1:{lab.port}/#{screen}&token={lab.token}")
         for part in parts:
-            page.locator(part).first.wait_for(state="attached", timeout=10_000)
+            page.locator(part).first.wait_for(state="attached")
         assert {url.rsplit("/", 1)[1] for url in asked} <= {"host"}
         expect(page.locator("main .problem")).to_have_count(0)
 

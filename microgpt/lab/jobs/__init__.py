@@ -6,7 +6,7 @@ A job knows no process: process.py drives it with threads, pyodide.py with the b
 from collections.abc import Iterator
 
 from microgpt.checkpoint import Checkpoint
-from microgpt.lab.jobs import bits, edit, training
+from microgpt.lab.jobs import bits, check, edit, training
 from microgpt.lab.jobs.controls import Controls, Dials, Event
 
 Step = Event | float | Checkpoint
@@ -40,6 +40,8 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
             yield from training.train(question, controls)
         elif kind == "edit":
             yield from edit.compare(question, checkpoint)
+        elif kind == "check":
+            yield from check.check(question)
         elif kind == "bits":
             yield from bits.measure(checkpoint)
         else:

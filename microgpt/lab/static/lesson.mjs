@@ -1,6 +1,7 @@
 // A lesson: its text, the live model beside it, and a prediction before anything is revealed.
 import { h, put } from "./draw.mjs";
 import { keep, kept } from "./progress.mjs";
+import { rebuild } from "./rebuild.mjs";
 import { stage } from "./stage.mjs";
 
 /** @typedef {import("./app.mjs").Context} Context */
@@ -9,7 +10,7 @@ import { stage } from "./stage.mjs";
  * A lesson, as lab/lessons.py writes it; `before` and `after` the prediction are HTML.
  * @typedef {{number: number, name: string, title: string, minutes: number, insight: string,
  *   question: string, answer: string, writes: string[], hints: string[], place: string,
- *   before: string, after: string}} Lesson
+ *   version: string, before: string, after: string}} Lesson
  */
 
 const NARROW = matchMedia("(max-width: 56rem)");
@@ -19,12 +20,14 @@ export function lesson({ model, el }, lesson, lessons) {
   const { number, name, title, insight, minutes, before, after, place } = lesson;
   const live = stage(model, el);
   const begun = prose(before),
-    rest = prose(after);
+    rest = h("div", {}, prose(after));
   rest.hidden = !kept(name).said;
   const predicted = prediction(lesson, () => {
     rest.hidden = false;
   });
-  rest.append(...writing(lesson), ...ending(lesson, lessons));
+  const end = ending(lesson, lessons);
+  const mine = rebuild(model, lesson, end.done);
+  rest.append(mine.element, end.element);
   const text = h(
     "article",
     { class: "text" },
@@ -62,6 +65,7 @@ export function lesson({ model, el }, lesson, lessons) {
   look(links[0]);
   return () => {
     NARROW.removeEventListener("change", settle);
+    mine.stop();
     live.leave();
   };
 }
@@ -109,48 +113,26 @@ function prediction({ name, question, answer }, reveal) {
   return box;
 }
 
-/** What to write, how to have it checked, and hints one at a time. @param {Lesson} lesson */
-function writing({ number, writes, hints }) {
-  const list = h("ol", { class: "hints" });
-  const more = h("button", { type: "button" }, "A hint");
-  more.addEventListener("click", () => {
-    list.append(h("li", {}, hints[list.children.length]));
-    more.disabled = list.children.length === hints.length;
-    more.textContent = "Another hint";
-  });
-  return [
-    h(
-      "section",
-      { class: "rebuild", "aria-label": "Write it yourself" },
-      h("h2", {}, "Write it yourself"),
-      h("p", {}, ...writes.flatMap((w, i) => [i ? ", " : "", h("code", {}, w)])),
-      h(
-        "pre",
-        { tabindex: 0, "aria-label": "In a terminal" },
-        h("code", {}, `microgpt school start ${number}\nmicrogpt school check`),
-      ),
-      more,
-      list,
-    ),
-  ];
-}
-
 /** The end: it is done, and what comes next. @param {Lesson} lesson @param {Lesson[]} lessons */
 function ending({ number, name }, lessons) {
   const next = lessons[number];
-  const done = h("input", {
+  const box = h("input", {
     type: "checkbox",
     checked: Boolean(kept(name).done),
-    onchange: () => keep(name, { done: done.checked }),
+    onchange: () => keep(name, { done: box.checked }),
   });
-  return [
-    h(
+  return {
+    element: h(
       "p",
       { class: "ending" },
-      h("label", { class: "check" }, done, "I have done this lesson"),
+      h("label", { class: "check" }, box, "I have done this lesson"),
       next
         ? h("a", { href: `#lessons?lesson=${next.number}` }, `Next: ${next.title}`)
         : h("a", { href: "#lessons" }, "Back to all lessons"),
     ),
-  ];
+    done() {
+      box.checked = true;
+      keep(name, { done: true });
+    },
+  };
 }

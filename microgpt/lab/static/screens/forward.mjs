@@ -100,6 +100,7 @@ function render({ model, el, params }) {
     drawing.show(trace, pos, event);
     mark(letters, pos, event);
     put(now, ...says(trace, event));
+    el.dispatchEvent(new CustomEvent("here", { bubbles: true, detail: drawing.part }));
     remember(el, { text: name.text, step, ...(fine.checked ? { lines: "all" } : {}) });
   }
 
@@ -146,7 +147,16 @@ function drawingOf(described) {
     keep(element);
   }
 
-  return { element, show };
+  return {
+    element,
+    show,
+    /** Which part of the model is being computed, as the map names it. */
+    get part() {
+      const lit = [...element.querySelectorAll("[data-part] .now")].at(-1);
+      const group = /** @type {HTMLElement | undefined} */ (lit?.closest("[data-part]"));
+      return group?.dataset.part ?? "embedding";
+    },
+  };
 }
 
 /** Show what is still to come, what is being computed, and what is there.
@@ -242,7 +252,8 @@ function held(trace, key, seen) {
  * @param {HTMLElement} box */
 function keep(box) {
   const rows = [...box.querySelectorAll(".row.now")];
-  const first = rows[0] ?? box.querySelector(".now");
+  const done = [...box.querySelectorAll("[data-at]:not(.todo)")]; // where nothing is computed now
+  const first = rows[0] ?? box.querySelector(".now") ?? done.at(-1);
   if (!first) return;
   const a = box.getBoundingClientRect(),
     { top } = first.getBoundingClientRect(),
