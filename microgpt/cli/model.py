@@ -59,9 +59,9 @@ def sample(
         language.refuse_what_is_for_names(new, data)
         if context.get_parameter_source("count") is ParameterSource.DEFAULT:
             given["count"] = 1
+        texts = language.sample(language.opened(model, engine), tokens, **given)
         if unseeded and not as_json:
             note(f"--seed {given['seed']}")
-        texts = language.sample(language.opened(model, engine), tokens, **given)
         return language.write(texts, given | {"tokens": tokens}, out, as_json)
     loaded = Model.load(model, engine)
     names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())

@@ -30,6 +30,7 @@ LOSSES = {  # what the lessons say of gpt.py with a change made: by task, the ch
     "names": {
         "no attention": "no_attention",
         "no residual": "no_residual",
+        "no correction": "no_correction",
         "= for +=": "overwritten",
         "the end left out": "no_end",
     },

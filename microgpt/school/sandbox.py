@@ -124,7 +124,7 @@ def _process(lesson: int, folder: Path, limits: Limits) -> Iterator[subprocess.P
     """Start the child; in the end kill it, and all that it started."""
     paths = [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH")])]
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-X", "utf8", "-P", "-m", "microgpt.school.sandbox"]
+    command = [sys.executable, "-X", "utf8", "-m", "microgpt.school.sandbox"]
     process = subprocess.Popen(
         [*command, str(lesson), str(folder), json.dumps(asdict(limits))],
         stdin=subprocess.DEVNULL,

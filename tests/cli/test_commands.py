@@ -57,7 +57,7 @@ from tests.cli.conftest import Command, Finished, complaint
         ("chat model.safetensors -n -1", "-1 is not in the range x>=0"),
         ("train --resume bytes", "is not a model"),
         ("sample missing", "missing: No such file"),
-        ("sample .", ".: Is a directory"),
+        ("sample .", "config.json: No such file"),
         ("sample bytes", "bytes is not a model that microgpt can use"),
         ("sample /dev/null", "/dev/null is not a model that microgpt can use"),
         ("sample foreign", "its format is None"),

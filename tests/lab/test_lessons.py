@@ -166,6 +166,7 @@ def decode(tokens, alphabet):
 
 def begin_to_write(page: Page) -> None:
     """Answer the question, and open the editor."""
+    page.locator(".predict").wait_for()
     if page.get_by_label("Your prediction").is_visible():
         page.get_by_label("Your prediction").fill("5")
         page.get_by_role("button", name="Show the answer").click()

@@ -80,7 +80,7 @@ def test_every_screen_is_a_key_away(show: Open) -> None:
     for i, screen in enumerate(SCREENS):
         page.keyboard.press(f"Alt+Digit{i + 1}")
         page.locator(f".view.{screen}").wait_for()
-        assert page.locator("nav [aria-current=page]").inner_text().lower() == screen
+        assert page.locator("#nav [aria-current=page]").inner_text().lower() == screen
     page = show("forward")
     page.keyboard.press("Tab")
     expect(page.get_by_text("Skip to the page")).to_be_focused()

@@ -204,7 +204,7 @@ def test_names_are_those_that_the_model_samples(lab: Lab, model: Model) -> None:
 def test_there_is_no_such_value(lab: Lab, place: dict[str, Any]) -> None:
     status, answer = lab.post("/api/ask/backward", {"text": "emma", "look": "around"} | place)
     assert status == 422
-    assert "no place in the graph" in answer["error"]
+    assert "not a place in the graph" in answer["error"]
 
 
 def test_each_engine_answers_for_itself(lab: Lab, model: Model) -> None:

@@ -149,7 +149,7 @@ def test_a_run_goes_on_while_other_screens_are_shown(show: Open) -> None:
     expect(page.locator(".six li")).to_have_count(6)
     page.keyboard.press("Alt+Digit2")
     page.locator(".view.play").wait_for()
-    busy = page.locator("nav a[href='#training']")
+    busy = page.locator("#nav a[href='#training']")
     expect(busy).to_have_attribute("data-busy", re.compile("%"))
     page.keyboard.press("Alt+Digit5")
     page.locator(".view.training").wait_for()

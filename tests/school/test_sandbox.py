@@ -112,7 +112,7 @@ def test_what_is_changed_elsewhere_stays_there() -> None:
     assert gpt.encode("a", "a") == [1, 0, 1]
 
 
-def test_a_file_of_the_learner_hides_no_module(
+def test_a_file_in_the_current_folder_hides_no_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit")

@@ -68,6 +68,15 @@ def test_reset_puts_just_the_stubs_back(each: Lesson, solved: list[str]) -> None
     assert all(after.text(name) == before.text(name) for name in kept)
 
 
+def test_a_decorator_and_the_comment_above_belong_to_a_function() -> None:
+    mine = "x = 1\n# why\n@print\n@print\ndef encode(doc, alphabet):\n    return doc\ny = 2\n"
+    assert Text(mine).text("encode") == mine[len("x = 1\n") : -len("y = 2\n")]
+    source = reset(mine, lesson(1))
+    assert "@print" not in source
+    assert source.startswith("x = 1\n")
+    assert "y = 2\n" in source
+
+
 def test_docstrings_and_calls_make_no_difference_to_a_stub() -> None:
     text = Text('def f():\n    """Do."""\n    raise NotImplementedError("later")\ndef g(): pass\n')
     assert text.written() == {"g"}

@@ -1,6 +1,10 @@
 """A variant of gpt.py: made of the right pieces, trained in fairness, judged with its spread."""
 
 import math
+import multiprocessing
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +99,19 @@ def test_runs_are_those_of_the_heart_and_are_made_once(tmp_path: Path) -> None:
     assert [*swap.run(wanted, again, workers=2)] == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send it to one process")
+def test_a_run_hears_no_ctrl_c() -> None:
+    """A terminal sends it to all processes of a command; only the first of them is to answer."""
+    results: swap.Results = {}
+    steps = swap.run(plan(heart().source, steps=30, seeds=(42,)), results, workers=2)
+    next(steps)
+    for child in multiprocessing.active_children():
+        assert child.pid
+        os.kill(child.pid, signal.SIGINT)
+    assert [*steps][-1] == 60
+    assert len(results) == 1, "gpt.py beside itself: one source, one result"
+
+
 @pytest.mark.parametrize(
     ("mine", "reason"),
     [
@@ -114,6 +131,7 @@ def test_a_run_that_fails_says_why(mine: str, reason: str) -> None:
     ("differences", "verdict"),
     [
         ([0.01, -0.02, 0.015, 0.0, -0.01], "No difference seen: -0.0010, 95 % interval -0.0188"),
+        ([0.0, 0.02, 0.005, 0.02, 0.01], "No difference seen: +0.0110, 95 % interval -0.0001"),
         ([0.05, 0.06, 0.04, 0.05, 0.055], "Worse than gpt.py: +0.0510"),
         ([-0.05, -0.06, -0.04], "Better than gpt.py: -0.0500, 95 % interval -0.0748 to -0.0252"),
         ([0.5], "One seed says nothing"),

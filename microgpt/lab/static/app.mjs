@@ -1,5 +1,6 @@
 // The shell: which screen is shown, in what colours, and what a screen speaks with.
 import { outdated } from "./draw.mjs";
+import { map } from "./map.mjs";
 import { create } from "./model.mjs";
 import { placeOf, SCREENS } from "./screens.mjs";
 
@@ -45,6 +46,7 @@ const connected = (await import(content)).connect();
 const model = create(connected);
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
+const parts = map(/** @type {HTMLElement} */ (document.getElementById("map")));
 /** @type {(() => void) | void} */
 let leave;
 let shown = "",
@@ -89,6 +91,7 @@ async function enter(wanted) {
   el.className = `view ${screen.id}`;
   main.replaceChildren(el);
   scrollTo(0, 0);
+  parts.on(screen.id);
   leave = view.render({ model, el, params });
 }
 
@@ -175,6 +178,8 @@ main.addEventListener("params", (event) => {
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
   history.replaceState(null, "", `#${shown}?${query}`);
 });
+// A screen that walks through the model says where it is.
+main.addEventListener("here", (event) => parts.here([/** @type {CustomEvent} */ (event).detail]));
 // A view listens to the keys pressed in it; those that nothing else on the page uses are its own
 // too.
 addEventListener("keydown", (event) => {

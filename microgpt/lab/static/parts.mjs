@@ -57,8 +57,7 @@ export function parts(trace, pos, { config, vocabulary }) {
 
 /** @type {Record<string, string>} */
 const ABOUT = {
-  Attention:
-    "{Attention|attention}: the letter looks back at those before it, and takes what fits.",
+  Attention: "The letter {looks back|attention} at those before it, and takes what fits.",
   MLP: "Then it thinks by itself, in an {MLP}.",
   Guess: "A score, the {logit}, for every {token}; {softmax} turns scores into probabilities.",
 };
@@ -89,7 +88,14 @@ function opens({ weights }, set) {
 
 /** @param {string} title @param {string} text */
 function group(title, text) {
-  return h("section", { class: "group" }, h("h3", {}, title), h("p", {}, ...explained(text)));
+  const part = title.split(",")[0];
+  const named = part === "MLP" ? part : part.toLowerCase();
+  return h(
+    "section",
+    { class: "group", "data-part": named },
+    h("h3", {}, title),
+    h("p", {}, ...explained(text)),
+  );
 }
 
 /** What one name of a statement is drawn as.

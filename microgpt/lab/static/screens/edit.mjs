@@ -48,10 +48,18 @@ function measured() {
     .then(({ ideas, tasks, looks, held_out: names, seeds }) => ({
       ...{ looks, names, seeds, ours: tasks.names.ours },
       ideas: ideas
-        .filter((/** @type {any} */ idea) => idea.measured.names)
+        .filter((/** @type {any} */ idea) => clear(idea.measured.names?.differences ?? []))
         .map((/** @type {any} */ idea) => ({ ...idea, ...idea.measured.names })),
     }));
   return fetched;
+}
+
+/** Whether all seeds say the same of a change: that it is worse, or that it does not matter.
+ * @param {number[]} differences */
+function clear(differences) {
+  const worse = differences.filter((x) => x > NOISE).length;
+  const same = differences.filter((x) => Math.abs(x) < NOISE).length;
+  return differences.length > 0 && Math.max(worse, same) === differences.length;
 }
 
 /** @param {import("../app.mjs").Context} context */
@@ -259,7 +267,7 @@ function judgement({ yours, differences }, { ours, looks, names, seeds }) {
   const worse = mean > LITTLE ? "Worse" : "A little worse";
   const verdict = differences.every((x) => x > NOISE)
     ? `${worse}, with each of ${seeds} seeds:`
-    : "No clear difference here:";
+    : "It makes no difference here:";
   const signed = (/** @type {number} */ x) => `${x > 0 ? "+" : ""}${number(x)}`;
   return [
     h("b", {}, verdict),

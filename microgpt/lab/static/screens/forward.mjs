@@ -100,6 +100,7 @@ function render({ model, el, params }) {
     drawing.show(trace, pos, event);
     mark(letters, pos, event);
     put(now, ...says(trace, event));
+    el.dispatchEvent(new CustomEvent("here", { bubbles: true, detail: drawing.part }));
     remember(el, { text: name.text, step, ...(fine.checked ? { lines: "all" } : {}) });
   }
 
@@ -146,7 +147,16 @@ function drawingOf(described) {
     keep(element);
   }
 
-  return { element, show };
+  return {
+    element,
+    show,
+    /** Which part of the model is being computed, as the map names it. */
+    get part() {
+      const lit = [...element.querySelectorAll("[data-part] .now")].at(-1);
+      const group = /** @type {HTMLElement | undefined} */ (lit?.closest("[data-part]"));
+      return group?.dataset.part ?? "embedding";
+    },
+  };
 }
 
 /** Show what is still to come, what is being computed, and what is there.
