@@ -98,6 +98,29 @@ def test_a_config_of_transformers_4_says_the_same(copy: Callable[[str], Path]) -
         assert families.load(folder)[0] == families.load(FOLDERS / name)[0]
 
 
+def test_a_key_that_is_missing_means_what_transformers_means(copy: Callable[[str], Path]) -> None:
+    folder = copy("qwen3_moe")
+    configure(folder, norm_topk_prob=None)
+    experts = families.describe(folder).experts
+    assert experts
+    assert not experts.renormalize
+    configure(folder, norm_topk_prob=True)
+    experts = families.describe(folder).experts
+    assert experts
+    assert experts.renormalize
+
+
+def test_layer_types_say_which_layers_have_a_window(copy: Callable[[str], Path]) -> None:
+    folder = copy("qwen2")
+    kinds = ["sliding_attention", "full_attention"]
+    configure(folder, layer_types=kinds, sliding_window=4, use_sliding_window=True)
+    assert families.describe(folder).windows == (4, None)
+    configure(folder, layer_types=None, max_window_layers=1)
+    assert families.describe(folder).windows == (None, 4)
+    configure(folder, layer_types=None, use_sliding_window=False)
+    assert families.describe(folder).windows == ()
+
+
 def test_a_published_gpt2_lacks_the_prefix_and_carries_masks(copy: Callable[[str], Path]) -> None:
     folder = copy("gpt2")
     tensors = load(folder)

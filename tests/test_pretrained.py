@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 import pytest
 
 from microgpt import cli, engines, gpt
+from microgpt.checkpoint import SHIPPED
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.bricks import BricksEngine
 from microgpt.engines.scalar import ScalarEngine
-from microgpt.llm import families, pretrained
+from microgpt.llm import export, families, pretrained
 from microgpt.llm.architecture import Architecture
 from microgpt.llm.language import LanguageModel
 from microgpt.sampling import Sampling, Stream
@@ -27,6 +29,7 @@ from tests.test_families import FOLDERS, NAMES, configure, golden
 
 pytest.importorskip("regex")
 GREEDY = Sampling(temperature=0)
+LLAMA = ARCHITECTURES["llama"]
 TEMPLATE = "{% for m in messages %}<s>{{ m.role[0] }} {{ m.content }}{% endfor %}<s>a"
 TOKENIZER: dict[str, Any] = {  # a character a token, and <s>
     "model": {
@@ -153,6 +156,16 @@ def test_a_score_is_the_surprise_of_each_token(engine: str, tmp_path: Path) -> N
         model.score("a")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "qwen3_moe"])
+def test_the_lens_ends_with_what_the_model_says(name: str, engine: str, tmp_path: Path) -> None:
+    model = LanguageModel(pretrained.load(folder(tmp_path, name)), engine)
+    seen = model.inspect("d<s>b")
+    assert seen["tokens"] == ["d", "<s>", "b"]
+    assert seen["lens"].shape == seen["lens_probs"].shape == (3, 3, 5)
+    np.testing.assert_allclose(model.lens(seen["residual"][-1]), seen["probs"], atol=1e-6)
+    np.testing.assert_allclose(seen["lens_probs"][-1, :, 0], seen["probs"].max(-1), atol=1e-6)
+
+
 def spoil_tokenizer(made: Path, **changed: Any) -> None:
     """Change keys of a tokenizer.json."""
     (made / "tokenizer.json").write_text(json.dumps(TOKENIZER | changed), "utf-8")
@@ -221,6 +234,15 @@ def test_the_commands_take_a_folder(
     assert [line.split()[0] for line in text.splitlines()[2:4]] == ["|a|", "|b|"]
     status, text, _ = run(capsys, "info", made)
     assert (status, "qkv_bias          True" in text) == (0, True)
+    status, text, _ = run(capsys, "compare", made)
+    assert status == 0
+    for changed in ("RoPE", "grouped", "SwiGLU"):
+        assert changed.lower() in text.lower(), text
+    status, text, _ = run(capsys, "inspect", made, "dab", *scalar)
+    assert (status, text.splitlines()[0]) == (0, "tokens: |d| |a| |b|")
+    assert max(map(len, text.splitlines())) <= 80
+    status, text, _ = run(capsys, "inspect", made, "dab", "--json", *scalar)
+    assert np.array(json.loads(text)["attention"]).shape == (2, 4, 3, 3)
     assert run(capsys, "sample", made, "--new")[:2] == (2, "")
     assert "runs gpt.py's model alone" in run(capsys, "sample", made, "--engine", "native")[2]
     typed = iter(["ab", "q" * 40])
@@ -239,32 +261,33 @@ def permuted(array: Any, head_dim: int) -> Any:
 
 
 def write_gguf(path: Path, change: Callable[[Any], Any] = lambda writer: None) -> None:
-    """Write the tiny Llama as a GGUF file."""
+    """Write a tiny Llama as a GGUF file: LLAMA, with the numbers of draw."""
     from gguf import GGUFWriter
 
     from microgpt.llm.gguf_files import NAMES as THEIRS
 
-    architecture, params = families.load(FOLDERS / "llama")
+    params = {name: np.array(numbers, np.float32) for name, numbers in draw(LLAMA).items()}
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(2)
-    writer.add_context_length(32)
+    writer.add_context_length(12)
     writer.add_embedding_length(8)
     writer.add_feed_forward_length(6)
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_freq_base(100.0)
+    writer.add_rope_dimension_count(4)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([*"abcdefghijklmnopqrĠ", "<s>"])
-    writer.add_token_types([1] * 19 + [3])
+    writer.add_token_list([*"abcdefghiĠ", "<s>"])
+    writer.add_token_types([1] * 10 + [3])
     writer.add_token_merges(["a b"] if change is a_merge_too_many else [])
-    writer.add_eos_token_id(19)
+    writer.add_eos_token_id(10)
     change(writer)
     for name, array in params.items():
         layer, _, part = name.rpartition(".")
         if part in ("attn_wq", "attn_wk"):
-            array = permuted(array, architecture.head_dim)
+            array = permuted(array, LLAMA.head_dim)
         theirs = THEIRS[part].format(layer.removeprefix("layer")) + ".weight"
         writer.add_tensor(theirs, np.ascontiguousarray(array, np.float32))
     writer.write_header_to_file()
@@ -281,12 +304,11 @@ def test_a_gguf_file_is_the_folder(tmp_path: Path) -> None:
     pytest.importorskip("gguf")
     write_gguf(tmp_path / "tiny.gguf")
     found = pretrained.load(tmp_path / "tiny.gguf")
-    architecture, params = families.load(FOLDERS / "llama")
-    assert found.architecture.n_params == architecture.n_params
-    assert found.stops == {19}
-    for name, array in params.items():
-        assert np.array_equal(found.params[name], array), name
-    assert found.tokenizer.encode("ab<s>") == [0, 1, 19]
+    assert replace(found.architecture, norm_eps=1e-5) == LLAMA, "it has 1e-5 as a float32"
+    assert found.stops == {10}
+    for name, numbers in draw(LLAMA).items():
+        assert np.array_equal(found.params[name], np.array(numbers, np.float32)), name
+    assert found.tokenizer.encode("ab<s>") == [0, 1, 10]
 
 
 LIES: list[tuple[Callable[[Any], Any], str]] = [
@@ -321,6 +343,73 @@ def test_a_gguf_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
             pretrained.load(tmp_path / "cut.gguf")
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama3"])
+def test_a_stock_model_comes_back_from_its_export(name: str, tmp_path: Path) -> None:
+    found = pretrained.load(folder(tmp_path, name))
+    export.save(found, tmp_path / "out")
+    again = pretrained.load(tmp_path / "out")
+    assert (again.architecture, again.stops) == (found.architecture, found.stops)
+    assert again.template == found.template
+    assert again.tokenizer.encode("ab <s>ba") == found.tokenizer.encode("ab <s>ba") != []
+    for key, array in found.params.items():
+        assert np.array_equal(again.params[key], array), key
+    with pytest.raises(FileExistsError, match="it is there already"):
+        export.save(found, tmp_path / "out")
+
+
+def test_an_exported_tokenizer_is_one_for_the_library(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    made = folder(tmp_path, "llama")
+    spoil_tokenizer(made, post_processor=None, normalizer={"type": "NFC"})
+    export.save(pretrained.load(made), tmp_path / "out")
+    theirs = library.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    ours = pretrained.load(tmp_path / "out").tokenizer
+    for text in ("ab ba", " <s>q", ""):
+        assert theirs.encode(text).ids == ours.bos + ours.encode(text)
+
+
+STRANGE = {
+    "qwen3": "queries and keys are not normed",
+    "mixtral": "there is one MLP a layer",
+    "mistral": "attention sees all positions",
+    "qwen2": "biases are on all of attention or on none of it",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_no_stock_model_is_not_exported(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"not a stock llama.*{STRANGE[name]}"):
+        export.save(pretrained.load(folder(tmp_path, name)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_exports_and_says_why_ours_is_no_stock_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    status, _, err = run(capsys, "export", str(SHIPPED), "--out", out)
+    assert status == 2
+    assert "not a stock gpt2" in err
+    for difference in ("the norm is LayerNorm", "GELU", "no norm follows the embeddings"):
+        assert difference in err
+    assert run(capsys, "export", str(folder(tmp_path, "llama")), "--out", out)[0] == 0
+    assert run(capsys, "info", out)[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama3"])
+def test_transformers_loads_an_export_and_computes_the_same(name: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    export.save(pretrained.load(folder(tmp_path, name)), tmp_path / "out")
+    tokens, expected = golden(name)
+    made = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float64)
+    with torch.no_grad():
+        logits = made(torch.tensor([tokens])).logits[0].numpy()
+    assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 @pytest.fixture(scope="module")
 def smollm2() -> pretrained.Pretrained:
     """Return the real model, where its file is at hand."""
@@ -350,3 +439,25 @@ def test_the_real_model_answers(smollm2: pretrained.Pretrained) -> None:
     tokens = model.conversation([{"role": "user", "content": "What is the capital of Italy?"}])
     assert tokens[:3] == [1, 9690, 198], "<|im_start|>system"
     assert "Rome" in "".join(model.generate(tokens, 20, GREEDY))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_real_models_logits_are_those_of_transformers(
+    smollm2: pretrained.Pretrained, engine: str, tmp_path: Path
+) -> None:
+    """Of a folder made of it, in float64."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    export.save(smollm2, tmp_path / "folder")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "folder", dtype=torch.float64
+    )
+    text = "The capital of France"
+    tokens = smollm2.tokenizer.encode(text)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "folder")(text).input_ids == tokens
+    with torch.no_grad():
+        expected = theirs(torch.tensor([tokens])).logits[0].numpy()
+    made = engines.create_reader(engine, smollm2.architecture, smollm2.params)
+    for token, logits in zip(tokens, expected, strict=True):
+        assert np.abs(made.step(token) - logits).max() < 1e-5 * np.abs(logits).max()

@@ -16,7 +16,7 @@ from microgpt.llm.subwords import ByteLevel
 
 pytest.importorskip("regex")
 TEXT = [*dataset.load("world").documents[:400], *list(pydoc_data.topics.topics.values())[:6]]
-ODD = "naïve  «café»\n\n\t 3.14159 don't  日本語 🙂👨‍👩‍👧 I'LL \u00a0 x\u0301 \x00 ==>   "
+ODD = "naïve  «café»\n\n\t 3.14159 don't  日本語 🙂👨‍👩‍👧 I'LL \u00a0 x\u0301e\u0301 \x00 ==>   "
 
 
 def test_the_encoding_is_short() -> None:

@@ -37,6 +37,8 @@ COMMANDS = {
     },
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
+        "inspect": ("model", "Look inside a published model: what each layer says and looks at."),
+        "export": ("model", "Write a model as a folder of Hugging Face, where it is a stock one."),
         "scaling": (
             "scaling",
             "Fit a scaling law to small runs; predict a larger one; train it.",

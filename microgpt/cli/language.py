@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -113,17 +114,38 @@ def print_score(scored: Score) -> None:
     say("")
 
 
+def inspect(model: LanguageModel, text: str, as_json: bool) -> None:
+    """Print what each layer would say next, and where each of its heads looks most."""
+    seen = model.inspect(text)
+    tokens = [f"|{visible(token)}|" for token in seen["tokens"]]
+    if as_json:
+        return say(
+            json.dumps({k: np.asarray(v).tolist() for k, v in seen.items()}, ensure_ascii=False)
+        )
+    say(f"tokens: {' '.join(tokens)}")
+    say("what each layer would say next, if it were the last (the logit lens):")
+    for layer, (texts, probs) in enumerate(zip(seen["lens"], seen["lens_probs"], strict=True)):
+        said = zip(texts[-1][:3], probs[-1], strict=False)
+        shown = "  ".join(f"{f'|{visible(str(t))[:12]}|':15}{p:6.1%}" for t, p in said)
+        say(f"{layer:5}  {shown}")
+    say(f"what the heads of each layer look at most, from {tokens[-1]}:")
+    for layer, heads in enumerate(seen["attention"]):
+        share = heads[:, -1].mean(axis=0)  # over the heads
+        best = np.argsort(-share, kind="stable")[:3]
+        say(f"{layer + 1:5}  " + "  ".join(f"{tokens[i][:15]:15}{share[i]:6.1%}" for i in best))
+
+
 def info(path: str) -> None:
     """Show a published model's architecture and parameters."""
-    found = pretrained.load(path)
-    for field in fields(found.architecture):
-        value = getattr(found.architecture, field.name)
-        say(f"{field.name:18}{_shown(value)}")
-    say(f"{'parameters':18}{found.architecture.n_params:,}")
-    for name, shape in found.architecture.shapes():
+    found = pretrained.architecture(path)
+    for field in fields(found):
+        say(f"{field.name:18}{_shown(getattr(found, field.name))}")
+    say(f"{'parameters':18}{found.n_params:,}")
+    for name, shape in found.shapes():
         if name.startswith("layer0.") or not name.startswith("layer"):
             say(f"  {name:24}{' x '.join(map(str, shape)):>16}{math.prod(shape):>14,}")
-    say(f"{'tokens':18}{len(found.tokenizer.ids()):,}")
+    if found.n_layer > 1:
+        say(f"  and so on in {found.n_layer} layers")
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,7 +15,9 @@ from microgpt import checkpoint, dataset, files, sampling
 from microgpt.cli import language, options
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.llm import export as stock
 from microgpt.llm import pretrained
+from microgpt.llm.architecture import Architecture
 from microgpt.model import Model, Score, Total
 from microgpt.tuning import lineage
 
@@ -197,3 +200,39 @@ def info(model: str) -> None:
             say(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
     if "adam.t" in loaded.state:
         note("the run is not finished; --resume goes on with it")
+
+
+@group.command()
+@options.model
+@click.argument("text")
+@options.engine
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, as one JSON object.")
+def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
+    """Look inside a published model: what each layer says next, and looks at.
+
+    MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
+    head, the residual stream, the MLP's units and the probabilities. For a model of yours there is
+    the lab, and microgpt xray.
+    """
+    if not pretrained.is_one(model):
+        raise click.UsageError(
+            f"{model} is not a folder or a GGUF file; see it in the lab, or xray"
+        )
+    language.inspect(language.opened(model, engine), text, as_json)
+
+
+@group.command()
+@options.model
+@click.option(
+    "-o", "--out", metavar="FOLDER", type=options.File(), required=True, help="Write it there."
+)
+def export(model: str, out: str) -> None:
+    """Write a model as a folder of Hugging Face, where it is a stock GPT-2 or Llama.
+
+    MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
+    train wrote is not a stock model; the answer is what differs.
+    """
+    if not pretrained.is_one(model):
+        stock.family(Architecture.of(checkpoint.Checkpoint.load(model).config))
+    stock.save(pretrained.load(model), Path(out))
+    say(f"{out}: a folder that transformers loads")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from microgpt.llm.architecture import Architecture, Experts, RoPE, Shape, Stretc
 from microgpt.llm.safetensors_files import Tensor, load_json, tensors
 
 Params = dict[str, NDArray[np.floating]]
+Found = TypeVar("Found")
 
 # Keys that change nothing of what a trained model computes.
 HARMLESS = re.compile(
@@ -87,6 +88,18 @@ def load(folder: Path) -> tuple[Architecture, Params]:
         OSError: a file cannot be read.
         ValueError: the family is unknown, or any key or tensor is not as it should be.
     """
+    return _understood(folder, read)
+
+
+def describe(folder: Path) -> Architecture:
+    """Return the architecture alone, without the weights; raises as load does."""
+    return _understood(folder, lambda family, architecture, there: None)[0]
+
+
+def _understood(
+    folder: Path, look: Callable[["Family", Architecture, Mapping[str, Tensor]], Found]
+) -> tuple[Architecture, Found]:
+    """Return a folder's architecture, and what a function finds in its tensors."""
     config = load_json(folder / "config.json")
     try:
         family = FAMILIES.get(str(config.get("model_type")))
@@ -101,7 +114,7 @@ def load(folder: Path) -> tuple[Architecture, Params]:
         settings = Settings(config)
         architecture = family.architecture(settings, there.keys())
         settings.finish()
-        return architecture, read(family, architecture, there)
+        return architecture, look(family, architecture, there)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder} is not a model that microgpt can read: {error}") from None
 
@@ -127,20 +140,20 @@ def read(family: Family, architecture: Architecture, there: Mapping[str, Tensor]
         ValueError: a tensor is missing, left over, of another shape, or holds NaN or infinity;
             all of them do not fit the memory.
     """
-    pieces = _pieces(family, architecture)
-    for theirs, parts in pieces.items():
+    held = pieces(family, architecture)
+    for theirs, parts in held.items():
         if theirs not in there:
             raise ValueError(f"tensor {theirs} is missing")
         rows = sum(shape[0] for _, shape in parts)
         shape = (rows, *parts[0][1][1:])
-        turned = _part(parts[0][0]) in family.transposed
+        turned = part(parts[0][0]) in family.transposed
         expected = shape[::-1] if turned else shape
         if there[theirs].shape != expected:
             raise ValueError(
                 f"tensor {theirs} has the shape {there[theirs].shape}; "
                 f"by config.json it is {expected}"
             )
-    for theirs in sorted(there.keys() - pieces.keys()):
+    for theirs in sorted(there.keys() - held.keys()):
         tied = architecture.tied and theirs == "lm_head.weight"
         if tied and not np.array_equal(
             there[theirs].read(), there[family.names["wte"] + ".weight"].read()
@@ -152,11 +165,11 @@ def read(family: Family, architecture: Architecture, there: Mapping[str, Tensor]
             raise ValueError(f"tensor {theirs} is unknown here")
     check_memory(architecture)
     found: dict[str, list[NDArray[np.floating]]] = {}
-    for theirs, parts in pieces.items():
+    for theirs, parts in held.items():
         array = there[theirs].read()
         if not np.isfinite(array).all():
             raise ValueError(f"tensor {theirs} holds NaN or infinite numbers")
-        array = array.T if _part(parts[0][0]) in family.transposed else array
+        array = array.T if part(parts[0][0]) in family.transposed else array
         start = 0
         for ours, shape in parts:
             found.setdefault(ours, []).append(array[start : start + shape[0]])
@@ -167,20 +180,20 @@ def read(family: Family, architecture: Architecture, there: Mapping[str, Tensor]
     }
 
 
-def _pieces(family: Family, architecture: Architecture) -> dict[str, list[tuple[str, Shape]]]:
+def pieces(family: Family, architecture: Architecture) -> dict[str, list[tuple[str, Shape]]]:
     """Return, for each tensor of theirs, which of ours it holds and in which shape, row by row."""
-    pieces: dict[str, list[tuple[str, Shape]]] = {}
+    held: dict[str, list[tuple[str, Shape]]] = {}
     for ours, shape in architecture.shapes():
         layer = re.match(r"layer(\d+)", ours)
-        name = family.names[_part(ours)] + (".bias" if ours.endswith(".bias") else ".weight")
+        name = family.names[part(ours)] + (".bias" if ours.endswith(".bias") else ".weight")
         stack, shape = (shape[0], shape[1:]) if "experts_" in ours else (1, shape)
         for expert in range(stack):
             theirs = name.replace("{}", layer[1], 1) if layer else name
-            pieces.setdefault(theirs.replace("{}", str(expert)), []).append((ours, shape))
-    return pieces
+            held.setdefault(theirs.replace("{}", str(expert)), []).append((ours, shape))
+    return held
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
     """Return a parameter's name without its layer's number and ".bias"."""
     return re.sub(r"^layer\d+\.|\.bias$", "", name)
 

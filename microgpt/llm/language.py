@@ -5,13 +5,18 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from microgpt import engines
+from microgpt.arrays import Array
 from microgpt.documents import surprises
+from microgpt.llm import floats
 from microgpt.llm.pretrained import Pretrained
 from microgpt.model import Score
 from microgpt.sampling import Generator, Sampling, choose, probabilities
 
 Message = dict[str, str]  # role: user, assistant or system; content
+LIKELIEST = 5  # tokens that the lens shows
 PART = "\N{REPLACEMENT CHARACTER}"  # stands for a character of which a token holds a part
 
 
@@ -26,7 +31,12 @@ class LanguageModel:
         self.tokenizer, self.architecture = pretrained.tokenizer, pretrained.architecture
         self._stops, self._special = pretrained.stops, pretrained.special
         self._template = pretrained.template
+        self._last = {
+            name: pretrained.params[name] for name in pretrained.params if "final_norm" in name
+        }
+        self._head = pretrained.params["wte" if pretrained.architecture.tied else "lm_head"]
         self._engine = engines.create_reader(engine, pretrained.architecture, pretrained.params)
+        self._names = {token: name for name, token in pretrained.tokenizer.ids().items()}
         self._read: list[int] = []  # the tokens that the engine has seen
 
     def tokens(self, text: str) -> list[int]:
@@ -39,6 +49,10 @@ class LanguageModel:
         if not tokens:
             raise ValueError("the model has no token that begins a text; give it a beginning")
         return tokens
+
+    def spell(self, token: int) -> str:
+        """Return a token's text, or the name of one that is not text."""
+        return self.tokenizer.decode([token]) or self._names.get(token, "")
 
     def generate(
         self,
@@ -95,12 +109,47 @@ class LanguageModel:
         logits = self._engine.inspect(tokens[:-1])["logits"].tolist()
         return Score(
             text,
-            [self.tokenizer.decode([token]) for token in tokens[1:]],
+            [self.spell(token) for token in tokens[1:]],
             surprises(logits, tokens),
             math.log(self.architecture.vocab_size),
             None,
             "",
         )
+
+    def inspect(self, text: str) -> dict[str, Any]:
+        """Return what the model computes of a text, as arrays.
+
+        Returns:
+            what Reader.inspect does (attention of every layer and head, the residual stream, ...);
+            tokens: the texts of the T tokens;
+            lens (n_layer + 1, T, 5): the likeliest next tokens before each layer and after the
+            last, the stream there read as if it were the end (the logit lens, nostalgebraist 2020);
+            lens_probs: their probabilities.
+
+        Raises:
+            ValueError: there are more tokens than the model can see.
+        """
+        tokens = self.tokens(text)
+        self._read = []
+        seen: dict[str, Any] = self._engine.inspect(tokens)
+        probs = [self.lens(stream) for stream in seen["residual"]]
+        best = [np.argsort(-row, axis=-1, kind="stable")[:, :LIKELIEST] for row in probs]
+        texts = [[[self.spell(token) for token in ids] for ids in row.tolist()] for row in best]
+        seen["tokens"] = [self.spell(token) for token in tokens]
+        seen["lens"] = np.array(texts)
+        seen["lens_probs"] = np.array(
+            [np.take_along_axis(row, ids, -1) for row, ids in zip(probs, best, strict=True)]
+        )
+        return seen
+
+    def lens(self, stream: Array) -> Array:
+        """Return (T, vocab_size): the next token's probabilities if the model ended at a stream."""
+        last = {name: numbers.tolist() for name, numbers in self._last.items()}
+        norm, a = floats.read().norm, self.architecture
+        normed = [norm(x, last, "final_norm", a) if a.final_norm else x for x in stream.tolist()]
+        logits = np.array(normed) @ self._head.T.astype(float)
+        exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return np.asarray(exps / exps.sum(axis=-1, keepdims=True))
 
     def conversation(self, messages: Sequence[Message]) -> list[int]:
         """Return the tokens of a conversation in which it is the model's turn.

@@ -1,7 +1,8 @@
 """A published model: a folder of Hugging Face or a GGUF file, its weights and its tokenizer."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,18 +51,16 @@ def load(path: str | os.PathLike[str]) -> Pretrained:
 
 
 def architecture(path: str | os.PathLike[str]) -> Architecture:
-    """Return the architecture in a folder or a GGUF file; a folder needs no tokenizer for it.
-
-    Raises:
-        OSError: a file cannot be read.
-        ValueError: it is not understood in every part, or does not fit the memory.
-    """
+    """Return a model's architecture alone, without weights and tokenizer; raises as load does."""
     place = Path(path)
-    return families.load(place)[0] if place.is_dir() else _gguf(place).architecture
+    if place.is_dir():
+        return families.describe(place)
+    with _gguf_file(place) as (found, _, _):
+        return found
 
 
 def _folder(folder: Path) -> Pretrained:
-    architecture, params = families.load(folder)
+    found, params = families.load(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ValueError(f"{folder} holds no tokenizer.json")
     settings: dict[str, Any] = {}
@@ -74,7 +73,7 @@ def _folder(folder: Path) -> Pretrained:
     stops = settings.get("eos_token_id")
     special = {name: _text(settings.get(name)) for name in ("bos_token", "eos_token")}
     return Pretrained(
-        architecture,
+        found,
         params,
         subwords.load(folder / "tokenizer.json"),
         frozenset(stops if isinstance(stops, list) else [] if stops is None else [stops]),
@@ -84,17 +83,12 @@ def _folder(folder: Path) -> Pretrained:
 
 
 def _gguf(path: Path) -> Pretrained:
-    with open(path, "rb"):  # says what is wrong with the path in the system's own words
-        pass
-    try:
-        reader, given = gguf_files.fields(path)
-        tensors = {tensor.name: tensor for tensor in reader.tensors}
-        architecture = gguf_files.architecture(given, tied="output.weight" not in tensors)
-        families.check_memory(architecture)
+    with _gguf_file(path) as (found, tensors, given):
+        families.check_memory(found)
         tokens, end = given["tokenizer.ggml.tokens"], given.get("tokenizer.ggml.eos_token_id")
         return Pretrained(
-            architecture,
-            gguf_files.parameters(tensors, architecture),
+            found,
+            gguf_files.parameters(tensors, found),
             gguf_files.tokenizer(given),
             frozenset() if end is None else frozenset([end]),
             given.get("tokenizer.chat_template"),
@@ -103,6 +97,21 @@ def _gguf(path: Path) -> Pretrained:
                 for which in ("bos", "eos")
                 if f"tokenizer.ggml.{which}_token_id" in given
             },
+        )
+
+
+@contextmanager
+def _gguf_file(path: Path) -> Iterator[tuple[Architecture, dict[str, Any], dict[str, Any]]]:
+    """Give a file's architecture, tensors and fields; an error in what follows names the file."""
+    with open(path, "rb"):  # says what is wrong with the path in the system's own words
+        pass
+    try:
+        reader, given = gguf_files.fields(path)
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
+        yield (
+            gguf_files.architecture(given, tied="output.weight" not in tensors),
+            tensors,
+            given,
         )
     except ImportError as error:
         raise ValueError(

@@ -37,6 +37,9 @@ class Subwords(Protocol):
     def ids(self) -> Mapping[str, int]:
         """Return the id of each token, by how it is written in the tokenizer's file."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return what a tokenizer.json holds."""
+
 
 class ByteLevel:
     """Byte-level BPE: GPT-2's, Llama 3's, Qwen's.
@@ -67,7 +70,7 @@ class ByteLevel:
         import regex  # knows \p{L}, which re does not
 
         self._vocabulary, self._special, self.bos = vocabulary, dict(special or {}), list(bos)
-        self._form = form
+        self._form, self._unknown = form, unknown
         try:
             self._merges = {
                 (vocabulary[a], vocabulary[b]): (rank, vocabulary[a + b])
@@ -111,6 +114,43 @@ class ByteLevel:
         """Return the id of each token."""
         return {**self._vocabulary, **self._special}
 
+    def settings(self) -> dict[str, Any]:
+        """Return what a tokenizer.json holds."""
+        written, flags = self._written | {i: t for t, i in self._special.items()}, False
+        added = [{"content": token, "id": i} for token, i in self._special.items()]
+        odd = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized"), flags)
+        cut = {"type": "Split", "behavior": "Isolated", "invert": False}
+        level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+        level["use_regex"] = False
+        steps = [cut | {"pattern": {"Regex": p.pattern}} for p in self._patterns]
+        begin = [written[i] for i in self.bos]
+        template = {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": token, "type_id": 0}} for token in begin]
+            + [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": which, "type_id": 0}} for which in "AB"],
+            "special_tokens": {
+                token: {"id": token, "ids": [i], "tokens": [token]}
+                for token, i in zip(begin, self.bos, strict=True)
+            },
+        }
+        return {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [token | odd | {"special": True} for token in added],
+            "normalizer": {"type": self._form} if self._form else None,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*steps, level]},
+            "post_processor": template,
+            "decoder": level,
+            "model": {
+                "type": "BPE",
+                "unk_token": None if self._unknown is None else written[self._unknown],
+                "vocab": self.ids(),
+                "merges": [[written[a], written[b]] for a, b in self._merges],
+            },
+        }
+
     def words(self, text: str) -> list[str]:
         """Return a text cut into words, which no token crosses."""
         words = [text]
@@ -137,6 +177,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer  # what is not byte-level
 
+        self._path = path
         self._tokenizer = Tokenizer.from_file(str(path))
         self.bos = self._tokenizer.encode("").ids
 
@@ -154,6 +195,11 @@ class Library:
         """Return the id of each token."""
         ids: dict[str, int] = self._tokenizer.get_vocab()
         return ids
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a tokenizer.json holds."""
+        settings: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
+        return settings
 
 
 def load(path: Path) -> Subwords:

@@ -243,7 +243,7 @@ function apart(values, { lines, short, go }) {
       "p",
       { class: "origin-number" },
       h("b", { "data-x": value.data }, number(value.data, 6)),
-      " its gradient: ",
+      " · gradient ",
       h("b", { "data-grad": value.grad }, number(value.grad, 6)),
       value.silent ? " (nothing of it reaches the loss)" : "",
     ),

@@ -330,7 +330,14 @@ function bars(place, scores, nodes, wide, most) {
         }),
         svg(
           "rect", // a bar may be too low to be pointed at
-          { ...bar, y: 0, height: SCORES, class: "reach", ...svgValued(nodes[t], name) },
+          {
+            ...bar,
+            y: 0,
+            height: SCORES,
+            class: "reach",
+            "data-x": z,
+            ...svgValued(nodes[t], name),
+          },
           svg("title", {}, name),
         ),
       ];
@@ -389,6 +396,7 @@ function grid(place, layer, head, wide) {
             rx: 2,
             class: t === pos ? "weight me" : "weight",
             "--v": w,
+            "data-x": w,
             ...svgValued(node, name),
           },
           svg("title", {}, name),
