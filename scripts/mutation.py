@@ -2,13 +2,13 @@
 
 python scripts/mutation.py [FILE]
 
-Breaks gpt.py in one place, by one of the operators below, 200 times over (a seeded sample of all
-that there is to break, but for find, read and main), asks the checks of all lessons about each, and
-lets each train for 200 steps. FILE, by default docs/mutation.json, then says what came of it. Names
-are not swapped: nearly all such mutants end in an exception at once, and only lift the score.
+Breaks gpt.py in one place, by one of the operators below, in every way that there is, but for find,
+read and main. The checks of all lessons are asked about each mutant, and a seeded sample of 200
+trains for 200 steps. FILE, by default docs/mutation.json, then says what came of it. Names are not
+swapped: nearly all such mutants end in an exception at once, and only lift the score.
 
-Stopped, it goes on where it was: FILE holds what is known of the training of each mutant. One
-process, about half an hour on a quiet core; each mutant has its own, and 100 s of its time.
+Stopped, it goes on where it was: FILE holds what is known of the training of each mutant. Half an
+hour on a quiet core; each mutant has a process of its own, and 100 s of the processor. Unix only.
 """
 
 import ast
@@ -16,7 +16,7 @@ import json
 import random
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -26,8 +26,10 @@ from typing import Any
 
 from microgpt import dataset, gpt
 from microgpt.files import write
-from microgpt.school.judge import judge
-from microgpt.school.program import reference
+from microgpt.school.answers import same
+from microgpt.school.fingerprints import answer, asked, fingerprints
+from microgpt.school.probes import PROBES
+from microgpt.school.program import Program, reference
 
 FILE = Path(__file__).parents[1] / "docs" / "mutation.json"
 SOURCE = Path(gpt.__file__).read_text("utf-8")
@@ -36,6 +38,10 @@ SAMPLE, SEED = 200, 6
 STEPS, LAST, HELD_OUT = 200, 50, 60
 ALIKE = 0.05  # nats/token: trains as well as gpt.py does
 SECONDS = 100  # of processor time, for each mutant
+
+FORK = get_context("fork")
+Row = dict[str, Any]
+Answer = dict[str, Any] | None
 
 BINARY: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
@@ -54,8 +60,23 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn,
 }
 
-# Mutants that no input can tell from gpt.py, or none that a model ever has: line, and why.
-EQUIVALENT: dict[str, str] = {}
+# Mutants that no check can tell from gpt.py: what their line holds, and why it makes no difference.
+EQUIVALENT = [
+    ("in reversed([*enumerate(weights)])", "each weight has a step of its own, in any order"),
+    ("grad = 0.0", "0 and 0.0 are equal"),
+    ("self.data > 0.0", "0 and 0.0 are equal"),
+    ("self.data >= 0", "at the corner of relu, slope 0 and slope 1 are both right"),
+    ("(self / -1)", "to divide by -1 is to multiply by it"),
+    ("(other, self), (1, 1)", "both local gradients are 1"),
+    ("rng.gauss(0.0,", "0 and 0.0 are equal"),
+    ("for z in reversed([*logits]))", "the largest is the largest in any order"),
+    ("for _ in reversed(", "what is counted is not looked at"),
+    ("sum(v.data for v in reversed(", "a sum in another order: the last digits"),
+    ("in reversed([*zip(value._children", "gradients added in another order: the last digits"),
+    ("in reversed([*value._children])", "any order will do that has children before their parents"),
+    ("for c in value._children if", "a value that is listed again, or a leaf, changes no gradient"),
+    ("[p.data for p in probs])[(-1)]", "the list has one token, which is its last too"),
+]
 
 
 @dataclass(frozen=True)
@@ -205,7 +226,7 @@ def of_statement(node: ast.stmt) -> Iterator[Change]:
 # ---- What a mutant does --------------------------------------------------------------------------
 
 
-def train(source: str) -> dict[str, Any]:
+def train(source: str) -> Row:
     """Return how a gpt.py trains: its own loss, and what gpt.py makes of its weights, held out."""
     heart: dict[str, Any] = {"__name__": "gpt"}
     exec(compile(source, "gpt.py", "exec"), heart)
@@ -232,103 +253,107 @@ def train(source: str) -> dict[str, Any]:
     return {"last": fmean(losses[-LAST:]), "held_out": fmean(scores)}
 
 
-def check(source: str) -> dict[str, Any] | None:
-    """Return which lesson rejects a gpt.py, by what; None if every lesson lets it pass."""
-    extra = reference().removesuffix(SOURCE)
-    for lesson in range(1, 13):
-        verdict = judge(extra + source, lesson)
-        if verdict.failure:
-            known = verdict.mistake.id if verdict.mistake else None
-            return {"lesson": lesson, "by": verdict.failure.what, "mistake": known}
+def check(source: str) -> Answer:
+    """Return which lesson rejects a gpt.py, and what it asked; None if all let it pass."""
+    program = Program(reference().removesuffix(SOURCE) + source)
+    right = fingerprints()["right"]
+    for probe in PROBES:
+        if probe.decides and not same(right[asked(probe)], answer(probe, program)[0]):
+            return {"lesson": probe.lesson, "by": probe.what}
     return None
 
 
-def work(sender: Connection, source: str, trained: bool) -> None:
-    """Answer about a mutant, in a process of its own."""
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
-    sys.stdout = sys.stderr
-    sender.send(check(source))
-    if not trained:
-        try:
-            sender.send(train(source))
-        except Exception as error:
-            sender.send({"error": type(error).__name__})
-
-
-def examine(mutant: Mutant, trained: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a row of the file."""
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(sender, mutant.source, trained is not None))
+def ask(question: Callable[[str], Answer], source: str) -> Answer:
+    """Return the answer to a question about a mutant, which is asked in a process of its own."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=reply, args=(sender, question, source))
     process.start()
     sender.close()
-    row: dict[str, Any] = {"line": mutant.line, "operator": mutant.operator}
-    row |= {"change": mutant.change, "rejected": {"by": "it does not end"}, "trained": trained}
     try:
-        row["rejected"] = receiver.recv()
-        row["trained"] = trained or receiver.recv()
-    except EOFError:  # the time is over
-        row["trained"] = trained or {"error": "it does not end"}
+        found: Answer = receiver.recv()
+    except EOFError:  # its time is over
+        found = {"error": "it does not end"}
     process.join()
-    return row
+    return found
+
+
+def reply(sender: Connection, question: Callable[[str], Answer], source: str) -> None:
+    """Send the answer to a question, within the time for it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
+    sys.stdout = sys.stderr
+    try:
+        sender.send(question(source))
+    except Exception as error:
+        sender.send({"error": type(error).__name__})
 
 
 # ---- The file ------------------------------------------------------------------------------------
 
 
-def ran(row: dict[str, Any]) -> bool:
+def ran(row: Row) -> bool:
     """Tell whether a mutant trained to the end."""
-    return "error" not in row["trained"]
+    return "error" not in row.get("trained", {"error": "not asked"})
 
 
-def alike(row: dict[str, Any], right: dict[str, Any]) -> bool:
+def alike(row: Row, right: Row) -> bool:
     """Tell whether a mutant trains as well as gpt.py, by its own loss or by the one held out."""
     return ran(row) and any(
         abs(row["trained"][name] - right[name]) <= ALIKE for name in ("last", "held_out")
     )
 
 
-def summary(rows: Sequence[dict[str, Any]], right: dict[str, Any]) -> dict[str, Any]:
-    """Return what is said of the sample: how many, of which kind, and how many are rejected."""
-    counted = [row for row in rows if row["change"] not in EQUIVALENT]
+def because(row: Row) -> str | None:
+    """Return why no check can tell a mutant from gpt.py, if it is one of those."""
+    return next((why for text, why in EQUIVALENT if text in row["change"].partition("->")[2]), None)
+
+
+def summary(rows: Sequence[Row], right: Row) -> Row:
+    """Return what is said of the mutants: how many, of which kind, and how many are rejected."""
+    counted = [row for row in rows if row["rejected"] or not because(row)]
     groups = {
         "all": counted,
-        "run 200 steps without an exception": [row for row in counted if ran(row)],
-        "train as well as gpt.py": [row for row in counted if alike(row, right)],
+        "the sample": [row for row in counted if "trained" in row],
+        "of it, run 200 steps without an exception": [row for row in counted if ran(row)],
+        "of those, train as well as gpt.py": [row for row in counted if alike(row, right)],
     }
-    counts: dict[str, Any] = {
+    said: Row = {
         name: {"mutants": len(group), "rejected": sum(bool(row["rejected"]) for row in group)}
         for name, group in groups.items()
     }
-    return counts | {
-        "equivalent": [
-            {"change": row["change"], "because": EQUIVALENT[row["change"]]}
-            for row in rows
-            if row["change"] in EQUIVALENT
-        ],
-        "let through": [row["change"] for row in counted if not row["rejected"]],
-    }
+    said["let through"] = [row["change"] for row in counted if not row["rejected"]]
+    said["equivalent, not counted"] = [
+        {"change": row["change"], "because": because(row)} for row in rows if row not in counted
+    ]
+    return said
+
+
+def save(path: Path, rows: Sequence[Row], right: Row) -> None:
+    """Write the file."""
+    head = {"seed": SEED, "steps": STEPS, "right": right} | summary(rows, right)
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    write(path, f'{json.dumps(head, indent=1)[:-2]},\n "rows": [\n{lines}\n]\n}}\n')
 
 
 def main() -> None:
-    """Examine the sample, and write the file after each mutant."""
+    """Check every mutant, train those of the sample; write the file after each that has trained."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    trained = {(row["line"], row["change"]): row["trained"] for row in known.get("rows", [])}
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": []}
+    trained = {(row["line"], row["change"]): row.get("trained") for row in known["rows"]}
     every = mutants()
-    sample = random.Random(SEED).sample(every, SAMPLE)
+    rows: list[Row] = []
+    for number, mutant in enumerate(every, 1):
+        rejected = ask(check, mutant.source)
+        rows.append({"line": mutant.line, "operator": mutant.operator, "change": mutant.change})
+        rows[-1]["rejected"] = rejected
+        print(f"checked {number} of {len(every)}: {mutant.change}", flush=True)
     right = known.get("right") or train(SOURCE)
-    rows = []
-    for number, mutant in enumerate(sample, 1):
-        row = examine(mutant, trained.get((mutant.line, mutant.change)))
-        rows.append(row)
-        print(f"{number:3d}/{SAMPLE} {row['rejected'] and 'rejected'} {row['change']}", flush=True)
-        waiting = known.get("rows", [])[number:]  # the sample is in the same order each time
-        settings = {"mutants there are": len(every), "seed": SEED, "steps": STEPS, "right": right}
-        settings |= summary(rows, right)
-        lines = ",\n".join(json.dumps(each) for each in [*rows, *waiting])
-        head = json.dumps(settings, indent=1)[:-2]
-        write(path, f'{head},\n "rows": [\n{lines}\n]\n}}\n')
+    sample = random.Random(SEED).sample(range(len(every)), SAMPLE)
+    for number, i in enumerate(sample, 1):
+        known_one = trained.get((rows[i]["line"], rows[i]["change"]))
+        rows[i]["trained"] = known_one or ask(train, every[i].source)
+        print(f"trained {number} of {SAMPLE}: {rows[i]['trained']}", flush=True)
+        if not known_one or number == SAMPLE:
+            save(path, rows, right)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,8 @@ def _say_seconds(data: Dataset, law: Law, widths: Sequence[int], seconds: float)
     for n_embd in widths:
         made = scaling.train(data, scaling.in_time(data, n_embd, seconds))
         rows.append((law.loss(made.parameters, made.tokens), made))
-    best = min(predicted for predicted, _ in rows)
+    within = [row for row in rows if row[1].passes <= scaling.PASSES] or rows
+    best = min(predicted for predicted, _ in within)
     for predicted, made in rows:
         mark = "  <- the law's choice" if predicted == best else ""
         say(f"  {made.point.n_embd:6}{made.point.steps:9,}{made.passes:9.2f}{predicted:13.4f}"
