@@ -1,5 +1,6 @@
 """microgpt tune, prefer and eval: what they say, refuse, write, and how they go on."""
 
+import io
 import json
 import os
 import re
@@ -221,7 +222,7 @@ def test_what_prefer_and_eval_refuse(
     words: str,
     says: str,
 ) -> None:
-    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 (pytest closes it)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(SystemExit) as end:
         main(words.split())
     done = Finished(words, end.value.code, *capfd.readouterr())  # type: ignore[arg-type]
