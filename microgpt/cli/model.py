@@ -208,7 +208,7 @@ def info(model: str) -> None:
 @options.engine
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, as one JSON object.")
 def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
-    """Look inside a published model: what each layer says next, and looks at.
+    """Look inside a published model: what each layer says and looks at.
 
     MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
     head, the residual stream, the MLP's units and the probabilities. For a model of yours there is
@@ -227,7 +227,7 @@ def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
     "-o", "--out", metavar="FOLDER", type=options.File(), required=True, help="Write it there."
 )
 def export(model: str, out: str) -> None:
-    """Write a model as a folder of Hugging Face, where it is a stock GPT-2 or Llama.
+    """Write a model as a folder of Hugging Face, where it is a stock one.
 
     MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
     train wrote is not a stock model; the answer is what differs.

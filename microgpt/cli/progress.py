@@ -60,7 +60,7 @@ def advance(
 
 def parts(out: str) -> str:
     """Return the folder in which processes that train together save a run: m.parts beside m."""
-    return str(Path(out).with_suffix(".parts"))
+    return os.path.splitext(out)[0] + ".parts"
 
 
 def save(run: Run[Any], out: str) -> str:

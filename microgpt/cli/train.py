@@ -119,9 +119,10 @@ def train(context: click.Context, /, **given: Any) -> int:
             f"{process().size} processes cannot train with the engine {run.engine_name}; "
             "give --engine pytorch"
         )
-    out = given["out"] or given["resume"]
-    if out and os.path.isdir(out):
-        out = str(Path(out).with_suffix(".safetensors"))
+    resumed = given["resume"]
+    if resumed and os.path.isdir(resumed):  # of processes that trained together
+        resumed = str(Path(resumed).with_suffix(".safetensors"))
+    out = given["out"] or resumed
     if given["keep_best"] and not (out and run.feed.fraction):
         raise click.UsageError("--keep-best needs --out FILE to write to and --val to choose by")
     _check_files(run, out, given)

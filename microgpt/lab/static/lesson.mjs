@@ -84,9 +84,14 @@ function prediction({ name, question, answer }, reveal) {
     rows: 2,
     "aria-label": "Your prediction",
     placeholder: "What do you think?",
-    oninput: () => (show.disabled = !said.value.trim()),
+    value: kept(name).draft ?? "",
+    oninput() {
+      keep(name, { draft: said.value });
+      show.disabled = !said.value.trim();
+    },
   });
-  const show = h("button", { type: "button", class: "strong", disabled: true }, "Show the answer");
+  const disabled = !said.value.trim();
+  const show = h("button", { type: "button", class: "strong", disabled }, "Show the answer");
   const box = h("section", { class: "predict", "aria-label": "Predict" });
   const result = h("div", { role: "status" });
 

@@ -1,6 +1,6 @@
 // What a learner has predicted, bet and done: kept in this browser, for this site.
 
-/** @typedef {{said?: string, done?: boolean, bets?: Record<string, string>,
+/** @typedef {{draft?: string, said?: string, done?: boolean, bets?: Record<string, string>,
  *   source?: string, version?: string}} Kept */
 
 const KEY = `microgpt school ${location.pathname}`;
