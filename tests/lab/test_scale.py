@@ -89,6 +89,9 @@ def test_a_change_shows_its_lines(show: Open) -> None:
 def test_the_square_is_as_large_as_the_model(show: Open) -> None:
     """Areas are parameters: on the screen, once the zoom has ended."""
     page = show("scale?model=gpt3")
+    expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", PRESETS["gpt3"].title)
+    expect(page.locator(".model-square.shown")).to_have_count(1)
+    page.evaluate("() => Promise.all(document.getAnimations().map((each) => each.finished))")
     sides = page.locator(".model-square").evaluate_all(
         "all => all.map((e) => [e.getBoundingClientRect().width, e.classList.contains('beyond')])"
     )
