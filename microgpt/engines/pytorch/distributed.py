@@ -125,8 +125,10 @@ def like(numbers: Tensor, other: Tensor) -> Tensor:
 def save(folder: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors to a folder, each process what it holds; then drop what it held before."""
     folder.mkdir(exist_ok=True)
-    parts = folder / f"step-{int(tensors['adam.t'])}"
+    place = [str(files.unused(folder / f"step-{int(tensors['adam.t'])}"))]
     with peers():
+        dist.broadcast_object_list(place)  # process 0 saw what is free
+        parts = Path(place[0])
         writer = HuggingFaceStorageWriter(str(parts), save_distributed=True)
         save_tensors(dict(tensors), storage_writer=writer)
     if process().rank == 0:
