@@ -6,14 +6,12 @@ again teach less than new ones, so runs of more than PASSES passes over their na
 not fitted (Muennighoff et al. 2023, arXiv 2305.16264: up to four are nearly as good as new).
 """
 
-import io
 import math
 import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from microgpt import files
 from microgpt.dataset import Dataset
 from microgpt.feed import Pretraining
+from microgpt.pictures import drawing
 from microgpt.training import Run, Settings
 
 BATCH = 32  # documents a step
@@ -240,50 +239,40 @@ def plot(
     Raises:
         ValueError: the path ends in a kind of picture that is unknown.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "microgpt"  # the same picture, the same bytes
-    from matplotlib import pyplot
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     every = [*outcomes, *predicted]
     tokens = np.geomspace(min(o.tokens for o in every), max(o.tokens for o in every), 60)
     sizes = sorted({made.parameters for made in every})
     few = {id(made) for made in fitted(outcomes)}
-    for i, size in enumerate(sizes):
-        color = pyplot.get_cmap("viridis")(0.9 * i / len(sizes))
-        mine = [made for made in outcomes if made.parameters == size]
-        width = next(made.point.n_embd for made in every if made.parameters == size)
-        band = np.array([[each.loss(size, d) for d in tokens] for each in laws])
-        low, high = np.percentile(band, [2.5, 97.5], axis=0)
-        axes.fill_between(tokens, low, high, color=color, alpha=0.15, linewidth=0)
-        label = f"n_embd {width}: {size:,}"
-        axes.plot(tokens, [law.loss(size, d) for d in tokens], color=color, label=label)
-        for many, face in ((False, color), (True, "none")):
-            shown = [made for made in mine if (id(made) not in few) == many]
-            places = [made.tokens for made in shown], [made.loss for made in shown]
-            axes.scatter(*places, s=16, facecolors=face, edgecolors=color, linewidths=0.8)
-        stars = [made for made in predicted if made.parameters == size]
-        axes.scatter(
-            [made.tokens for made in stars], [made.loss for made in stars],
-            s=110, marker="*", color=color, edgecolors="black", linewidths=0.6, zorder=3,
-        )  # fmt: skip
-    axes.set(xscale="log", xlabel="tokens read", ylabel="loss on held-out names (nats/token)")
-    axes.set_title(
-        "Lines and bands: the law, 95 %. Hollow: more than "
-        f"{PASSES} passes, not fitted. Stars: predicted, then trained.",
-        fontsize=10,
-        loc="left",
-    )
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(title="parameters", frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    kind = Path(path).suffix.lower().lstrip(".")
-    figure.savefig(picture, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
-    pyplot.close(figure)
-    files.write(path, picture.getvalue())
+    with drawing(path, figsize=(9, 5.5)) as (pyplot, axes):
+        for i, size in enumerate(sizes):
+            color = pyplot.get_cmap("viridis")(0.9 * i / len(sizes))
+            mine = [made for made in outcomes if made.parameters == size]
+            width = next(made.point.n_embd for made in every if made.parameters == size)
+            band = np.array([[each.loss(size, d) for d in tokens] for each in laws])
+            low, high = np.percentile(band, [2.5, 97.5], axis=0)
+            axes.fill_between(tokens, low, high, color=color, alpha=0.15, linewidth=0)
+            label = f"n_embd {width}: {size:,}"
+            axes.plot(tokens, [law.loss(size, d) for d in tokens], color=color, label=label)
+            for many, face in ((False, color), (True, "none")):
+                shown = [made for made in mine if (id(made) not in few) == many]
+                places = [made.tokens for made in shown], [made.loss for made in shown]
+                axes.scatter(*places, s=16, facecolors=face, edgecolors=color, linewidths=0.8)
+            stars = [made for made in predicted if made.parameters == size]
+            axes.scatter(
+                [made.tokens for made in stars], [made.loss for made in stars],
+                s=110, marker="*", color=color, edgecolors="black", linewidths=0.6, zorder=3,
+            )  # fmt: skip
+        axes.set(xscale="log", xlabel="tokens read", ylabel="loss on held-out names (nats/token)")
+        axes.set_title(
+            "Lines and bands: the law, 95 %. Hollow: more than "
+            f"{PASSES} passes, not fitted. Stars: predicted, then trained.",
+            fontsize=10,
+            loc="left",
+        )
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.legend(title="parameters", frameon=False, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)

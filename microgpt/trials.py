@@ -128,7 +128,6 @@ _data: Dataset | None = None  # of a worker
 def _begin(data: Dataset) -> None:
     global _data
     _data = data
-    os.environ["OMP_NUM_THREADS"] = "1"  # each worker has a core; PyTorch reads this as it begins
     if hasattr(os, "nice"):
         os.nice(5)
 

@@ -7,21 +7,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 from rich.table import Column
 
-from microgpt import trials
+from microgpt import files, trials
 from microgpt.checkpoint import metadata
 from microgpt.cli.interrupts import handling
 from microgpt.cli.terminal import note
 from microgpt.dataset import Dataset
 from microgpt.engines.base import ManyProcessEngine, process
+from microgpt.pictures import KINDS
 from microgpt.training import Progress, Run
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
@@ -120,6 +123,19 @@ def counting(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
     with live:
         yield show
+
+
+def check_targets(out: str | None, plot: str | None, data: str | None) -> None:
+    """Refuse what could not be finished, before the runs of a grid begin."""
+    missing = [name for name in ("scipy", "matplotlib")[: 2 if plot else 1] if not find_spec(name)]
+    if missing:
+        raise click.UsageError(f"{missing[0]} is missing; pip install 'microgpt-lab[scaling]'")
+    taken = [*filter(None, [data])]
+    for path in filter(None, (out, plot)):
+        files.target(path, taken)
+        taken.append(path)
+    if plot and Path(plot).suffix.lower() not in KINDS:
+        raise click.UsageError(f"--plot is {plot}; it must end in {' or '.join(KINDS)}")
 
 
 def make_all(

@@ -2,20 +2,16 @@
 
 import statistics
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
-from microgpt import dataset, files, scaling, trials
+from microgpt import dataset, scaling, trials
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import make_all
+from microgpt.cli.progress import check_targets, make_all
 from microgpt.cli.terminal import say
 from microgpt.dataset import Dataset
 from microgpt.scaling import Law, Outcome, Point
-
-PICTURES = (".png", ".svg")
 
 
 def _list(context: click.Context, param: click.Parameter, text: str) -> list[float]:
@@ -57,7 +53,7 @@ def fit_scaling(
     A grid of widths, data and steps on all cores, in minutes; Ctrl-C stops it, and with -o the same
     command goes on. Then the best loss that a second of training here can buy, by that law.
     """
-    _check(out, plot, data)
+    check_targets(out, plot, data)
     known = dataset.load(data) if data else dataset.default()
     count = len(scaling.prepare(known, Point(widths[0], 1.0, 1, 0)).feed.documents)
     points = scaling.grid(count, widths, passes, seeds)
@@ -79,17 +75,6 @@ def fit_scaling(
         scaling.plot(plot, outcomes, law, laws, reached)
         say(f"{plot}: the runs and the law")
     return 0
-
-
-def _check(out: str | None, plot: str | None, data: str | None) -> None:
-    """Refuse what could not be finished, before the work begins."""
-    missing = [name for name in ("scipy", "matplotlib")[: 2 if plot else 1] if not find_spec(name)]
-    if missing:
-        raise click.UsageError(f"{missing[0]} is missing; pip install {missing[0]}")
-    for path in filter(None, (out, plot)):
-        files.target(path, [*filter(None, [data])])
-    if plot and Path(plot).suffix.lower() not in PICTURES:
-        raise click.UsageError(f"--plot is {plot}; it must end in {' or '.join(PICTURES)}")
 
 
 def _say_law(law: Law, laws: Sequence[Law]) -> None:
