@@ -17,7 +17,7 @@ from microgpt import dataset, engines, files, rewards, sampling
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, log
+from microgpt.cli.progress import advance, log, one_process
 from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
 from microgpt.evaluation import Comparison, compare, table
@@ -112,6 +112,7 @@ def tune(context: click.Context, /, **given: Any) -> int:
     Give one of --data, --reward and --prefer. At the end it says what the model was before and what
     it is now.
     """
+    one_process("tune")
     run = _resume(given) if given["resume"] else _begin(context, given)
     out = given["out"] or given["resume"]
     _check_files(run, out, given)
