@@ -7,16 +7,11 @@ not fitted (Muennighoff et al. 2023, arXiv 2305.16264: up to four are nearly as 
 """
 
 import io
-import json
 import math
-import multiprocessing
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +24,6 @@ from microgpt.dataset import Dataset
 from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 
-FORMAT = "microgpt scaling 1"
 BATCH = 32  # documents a step
 HELD_OUT = 0.1  # share of the unique documents, for validation
 PASSES = 4  # over its documents, at most, that a fitted run takes
@@ -107,80 +101,13 @@ def outcome(run: Run[Pretraining], point: Point) -> Outcome:
     return Outcome(point, run.config.n_params, tokens, passes, loss)
 
 
-# ---- Many runs -----------------------------------------------------------------------------------
-def load(path: files.PathLike, data: Dataset) -> list[Outcome]:
-    """Return the outcomes in a file; none if it is not there.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is another kind of file, or of other documents.
-    """
-    try:
-        found = json.loads(Path(path).read_bytes())
-        if found["format"] != FORMAT:
-            raise ValueError
-        sha256 = found["sha256"]
-        outcomes = [_outcome(run) for run in found["runs"]]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path} does not hold runs of scaling; name another with -o") from None
-    if sha256 != data.sha256:
-        raise ValueError(f"{path} holds runs on other documents; name another with -o")
-    return outcomes
-
-
-def _outcome(run: dict[str, Any]) -> Outcome:
+def read(run: dict[str, Any]) -> Outcome:
+    """Return an outcome from its JSON; raises as trials.load asks where it is none."""
     made = Outcome(**run | {"point": Point(**run["point"])})
     numbers = (made.parameters, made.tokens, made.passes, made.loss)
     if not all(isinstance(x, int | float) and 0 < x < math.inf for x in numbers):
-        raise ValueError
+        raise ValueError(f"{made} cannot be")
     return made
-
-
-def save(path: files.PathLike, data: Dataset, outcomes: Sequence[Outcome]) -> None:
-    """Write outcomes to a file, whole or not at all."""
-    runs = [asdict(made) for made in outcomes]
-    content = {"format": FORMAT, "data": data.name, "sha256": data.sha256, "runs": runs}
-    files.write(path, json.dumps(content, indent=1))
-
-
-def run_all(
-    data: Dataset, points: Sequence[Point], outcomes: list[Outcome], workers: int
-) -> Iterator[int]:
-    """Make the runs that have no outcome yet, in processes; yield how many points are done.
-
-    Each outcome is added as it comes. Leave the iterator, and the runs under way are the last.
-    """
-    made = {each.point for each in outcomes}
-    left = [point for point in points if point not in made]
-    yield len(points) - len(left)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(left)) or 1, context, _begin, (data,))
-    try:
-        waiting = {pool.submit(_train, point) for point in left}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            outcomes.extend(future.result() for future in done)
-            yield len(points) - len(waiting)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_data: Dataset | None = None  # of a worker
-
-
-def _begin(data: Dataset) -> None:
-    global _data
-    _data = data
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    if hasattr(os, "nice"):
-        os.nice(5)
-
-
-def _train(point: Point) -> Outcome:
-    assert _data
-    return train(_data, point)
 
 
 # ---- The law -------------------------------------------------------------------------------------

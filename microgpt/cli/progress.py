@@ -17,9 +17,11 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 from rich.table import Column
 
+from microgpt import trials
 from microgpt.checkpoint import metadata
 from microgpt.cli.interrupts import handling
 from microgpt.cli.terminal import note
+from microgpt.dataset import Dataset
 from microgpt.engines.base import ManyProcessEngine, process
 from microgpt.training import Progress, Run
 
@@ -147,6 +149,29 @@ def counting(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
     with live:
         yield show
+
+
+def make_all(
+    kind: str,
+    data: Dataset,
+    points: Sequence[trials.Point],
+    kept: list[trials.AnyOutcome],
+    train: Callable[[Dataset, trials.Point], trials.AnyOutcome],
+    out: str | None,
+) -> bool:
+    """Make the runs that are missing, saving and showing how far they are; False if interrupted."""
+    known = len(kept)
+    try:
+        with counting(len(points), "runs") as show:
+            for done in trials.run_all(data, points, kept, train, os.cpu_count() or 1):
+                if out and len(kept) > known:
+                    known = len(kept)
+                    trials.save(out, kind, data, kept)
+                show(done)
+    except KeyboardInterrupt:
+        note("stopped" + ("; the same command goes on" if out else "; with -o, it can go on"))
+        return False
+    return True
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A scaling law of this machine's own runs: microgpt scaling."""
 
-import os
 import statistics
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -8,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from microgpt import dataset, files, scaling
+from microgpt import dataset, files, scaling, trials
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import counting, one_process
-from microgpt.cli.terminal import note, say
+from microgpt.cli.progress import make_all, one_process
+from microgpt.cli.terminal import say
 from microgpt.dataset import Dataset
 from microgpt.scaling import Law, Outcome, Point
 
@@ -64,9 +63,8 @@ def fit_scaling(
     count = len(scaling.prepare(known, Point(widths[0], 1.0, 1, 0)).feed.documents)
     points = scaling.grid(count, widths, passes, seeds)
     aims = scaling.larger(count, widths, passes, seeds)
-    kept = scaling.load(out, known) if out else []
-    if not _made(known, points + aims, kept, out):
-        note("stopped" + ("; the same command goes on" if out else "; with -o, it can go on"))
+    kept = trials.load(out, "scaling", known, scaling.read) if out else []
+    if not make_all("scaling", known, points + aims, kept, scaling.train, out):
         return 130
     made = {each.point: each for each in kept}
     outcomes, reached = [made[p] for p in points], [made[p] for p in aims]
@@ -93,21 +91,6 @@ def _check(out: str | None, plot: str | None, data: str | None) -> None:
         files.target(path, [*filter(None, [data])])
     if plot and Path(plot).suffix.lower() not in PICTURES:
         raise click.UsageError(f"--plot is {plot}; it must end in {' or '.join(PICTURES)}")
-
-
-def _made(data: Dataset, points: Sequence[Point], kept: list[Outcome], out: str | None) -> bool:
-    """Make the runs that are missing, showing how far they are; False if Ctrl-C stopped it."""
-    known = len(kept)
-    try:
-        with counting(len(points), "runs") as show:
-            for done in scaling.run_all(data, points, kept, os.cpu_count() or 1):
-                show(done)
-                if out and len(kept) > known:
-                    known = len(kept)
-                    scaling.save(out, data, kept)
-    except KeyboardInterrupt:
-        return False
-    return True
 
 
 def _say_law(law: Law, laws: Sequence[Law]) -> None:

@@ -826,6 +826,18 @@ def test_of_two_addresses_the_last_is_shown(show: Open) -> None:
     assert page.evaluate("views") == 1
 
 
+def test_what_the_last_screen_says_does_not_change_an_address_asked_for(show: Open) -> None:
+    page = show("play?text=chr")
+    page.evaluate("""() => {
+      location.hash = "play?text=zo";
+      const dial = document.querySelector(".dials input");
+      dial.value = "1.5";
+      dial.dispatchEvent(new Event("input", { bubbles: true }));
+    }""")
+    expect(page.get_by_label("The beginning of a name")).to_have_value("zo")
+    expect(page).to_have_url(re.compile("text=zo&temperature=0.7"))
+
+
 # ---- Everyone ------------------------------------------------------------------------------------
 def settle(page: Page, screen: str) -> None:
     """Wait until a screen shows its first numbers."""

@@ -50,6 +50,7 @@ const parts = map(/** @type {HTMLElement} */ (document.getElementById("map")));
 /** @type {(() => void) | void} */
 let leave;
 let shown = "",
+  address = "", // of what is shown
   shows = 0;
 /** @type {Promise<void>} what the host has, as the value "host" */
 let host;
@@ -69,19 +70,17 @@ async function show(ready) {
 
 /** @param {() => boolean} wanted  whether no other screen has been asked for meanwhile */
 async function enter(wanted) {
-  const before = shown;
-  const { id, params } = placeOf(location.hash.slice(1));
+  const asked = location.hash;
+  const { id, params } = placeOf(asked.slice(1));
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
-  shown = screen.id;
   const view = await screen.load().then((file) => file.default, model.lost);
   if (!wanted()) return;
-  if (!view) {
-    shown = before; // it cannot be loaded: the last one stays
-    return history.replaceState(null, "", `#${before}`);
-  }
+  if (!view) return history.replaceState(null, "", address); // it cannot be loaded
   if (screen.waits) await host;
   if (!wanted()) return;
   leave?.();
+  shown = screen.id;
+  address = asked;
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
     if (link.hash === `#${screen.id}`) link.setAttribute("aria-current", "page");
@@ -174,10 +173,13 @@ model.on("change:busy", () => {
   const link = /** @type {HTMLElement} */ (nav.querySelector('a[href="#training"]'));
   link.dataset.busy = model.get("busy");
 });
-// The address says what a screen shows, so that a link shows it again.
+// The address says what a screen shows, so that a link shows it again; one that asks for another
+// screen, not yet shown, stays.
 main.addEventListener("params", (event) => {
+  if (location.hash !== address) return;
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
   history.replaceState(null, "", `#${shown}?${query}`);
+  address = location.hash;
 });
 // A screen that walks through the model says where it is.
 main.addEventListener("here", (event) => parts.here([/** @type {CustomEvent} */ (event).detail]));
