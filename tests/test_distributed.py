@@ -182,9 +182,12 @@ def test_many_processes_without_torch(tmp_path: Path) -> None:
 def test_a_save_that_fails_leaves_the_one_before_at_the_same_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.checkpoint.state_dict_saver import save as write
+
     from microgpt.engines.pytorch import distributed
 
-    torch, dist = distributed.torch, distributed.dist
     run = microgpt.train("world", engine="pytorch", steps=2)
     metadata = checkpoint.metadata(run.config, run.feed.tokenizer.vocabulary, run.record())
     arrays = run.engine.state()
@@ -203,7 +206,6 @@ def test_a_save_that_fails_leaves_the_one_before_at_the_same_step(
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         save(0)
-        write = distributed.save_tensors
         with monkeypatch.context() as patch:
             patch.setattr(distributed, "save_tensors", interrupted)
             with pytest.raises(KeyboardInterrupt):
