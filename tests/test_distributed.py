@@ -203,7 +203,8 @@ def test_a_save_that_fails_leaves_the_one_before_at_the_same_step(
         write(*given, **named)
         raise KeyboardInterrupt
 
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    meeting = f"file://{tmp_path / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     try:
         save(0)
         with monkeypatch.context() as patch:
