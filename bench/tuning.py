@@ -179,7 +179,7 @@ def closed_form(name: str, beta: float) -> dict[str, Any]:
 
 
 def tastes() -> dict[str, dict[int, dict[str, float]]]:
-    """Return how often a new name is liked better than an old one; 0.5 is no difference."""
+    """Return how often a new name is liked better than an old one; 0.5 means no difference."""
     base = microgpt.train("names", steps=3000, batch=32, val=0.1, seed=SEEDS[0]).model()
     found: dict[str, dict[int, dict[str, float]]] = {}
     for taste, worth in TASTES.items():
