@@ -74,6 +74,7 @@ class Progress:
 
     step: int  # steps taken since the run began
     losses: list[float]  # of the last len(losses) steps, each before its step (nats/token)
+    tokens: int  # that these steps learned to predict
     val_loss: float | None  # on the validation documents, where it was time to look
     is_best: bool  # no val_loss of this run was lower
     stopped: bool  # the run is over before its last step: its patience is at an end
@@ -198,12 +199,12 @@ class Run(Generic[AnyFeed]):
         while not self.finished:
             stop = min(self.step + chunk, planned, (self.step // period + 1) * period)
             began = time.perf_counter()
-            losses = self._take(range(self.step, stop))
+            losses, tokens = self._take(range(self.step, stop))
             elapsed = time.perf_counter() - began
             due = self.val and (stop % period == 0 or stop == planned)
             val_loss, is_best = self._look() if due else (None, False)
             early, measures = self.finished and stop < planned, self.feed.measures()
-            yield Progress(stop, losses, val_loss, is_best, early, measures)
+            yield Progress(stop, losses, tokens, val_loss, is_best, early, measures)
             # many steps in one call keep a fast engine fast and the caller responsive; processes
             # that train together must make the same calls, whatever each one's clock says
             if not self.feed.on_policy and process().size == 1:
@@ -270,7 +271,8 @@ class Run(Generic[AnyFeed]):
         """Return the model's loss on the test documents, which chose nothing (nats/token)."""
         return self.engine.loss(self.test, self.feed.weigh(self.test))
 
-    def _take(self, steps: range) -> list[float]:
+    def _take(self, steps: range) -> tuple[list[float], int]:
+        """Take steps; return their losses, and how many positions they learned from."""
         self._model = None
         fed = [self.feed.batch(step, self.engine) for step in steps]
         batches, weights = [batch for batch, _ in fed], [each for _, each in fed]
@@ -285,7 +287,8 @@ class Run(Generic[AnyFeed]):
             raise
         self.step = steps.stop
         self.losses += losses
-        return losses
+        size = self.config.block_size
+        return losses, sum(min(len(each) - 1, size) for batch in batches for each in batch)
 
     def _look(self) -> tuple[float, bool]:
         """Return the validation loss, and whether it is the best so far."""

@@ -162,6 +162,14 @@ def test_validation_happens_ten_times_and_at_the_end() -> None:
     assert not test & (learned | val)
 
 
+def test_a_progress_counts_the_tokens_that_were_predicted() -> None:
+    """BOS ends a name where block_size, which is 4, lets the model see so far."""
+    run = tiny(Pretraining(dataset.of(["a", "emma", "barbara"]), batch=3), steps=5)
+    counted = [(len(p.losses), p.tokens) for p in run.advance()]
+    assert sum(steps for steps, _ in counted) == 5
+    assert all(tokens == steps * (2 + 4 + 4) for steps, tokens in counted)
+
+
 def test_what_a_loss_means() -> None:
     run = tiny(Pretraining(dataset.load("world"), val=0.1), steps=1)
     uniform, bigram = run.baselines()

@@ -10,7 +10,7 @@ import click
 from microgpt import dataset, engines, ladder, trials
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import check_targets, counting, make_all
+from microgpt.cli.progress import check_targets, counting, make_all, one_process
 from microgpt.cli.terminal import note, say
 from microgpt.dataset import Dataset
 from microgpt.ladder import Row
@@ -31,6 +31,7 @@ def climb(
     All runs have one budget: the same documents, steps and seeds. PyTorch trains them on all cores,
     in some minutes; Ctrl-C stops it, and with -o the same command goes on.
     """
+    one_process("ladder")
     check_targets(out, plot, data)
     if reason := engines.missing("pytorch"):
         raise click.UsageError(reason)

@@ -8,7 +8,7 @@ import click
 from microgpt import dataset, scaling, trials
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import check_targets, make_all
+from microgpt.cli.progress import check_targets, make_all, one_process
 from microgpt.cli.terminal import say
 from microgpt.dataset import Dataset
 from microgpt.scaling import Law, Outcome, Point
@@ -53,6 +53,7 @@ def fit_scaling(
     A grid of widths, data and steps on all cores, in minutes; Ctrl-C stops it, and with -o the same
     command goes on. Then the best loss that a second of training here can buy, by that law.
     """
+    one_process("scaling")
     check_targets(out, plot, data)
     known = dataset.load(data) if data else dataset.default()
     count = len(scaling.prepare(known, Point(widths[0], 1.0, 1, 0)).feed.documents)

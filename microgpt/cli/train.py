@@ -14,10 +14,10 @@ from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, best, log, parts, save, save_model
+from microgpt.cli.progress import advance, best, can_spread, log, parts, save, save_model
 from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
-from microgpt.engines.base import ManyProcessEngine, PeerLost, process
+from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
@@ -114,11 +114,7 @@ def train(context: click.Context, /, **given: Any) -> int:
         given |= {"quiet": True, "log": None}
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     run = _resume(context, given) if given["resume"] else _begin(context, given)
-    if process().size > 1 and not isinstance(run.engine, ManyProcessEngine):
-        raise click.UsageError(
-            f"{process().size} processes cannot train with the engine {run.engine_name}; "
-            "give --engine pytorch"
-        )
+    can_spread(run)
     resumed = given["resume"]
     if resumed and os.path.isdir(resumed):  # of processes that trained together
         resumed = str(Path(resumed).with_suffix(".safetensors"))

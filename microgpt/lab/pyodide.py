@@ -17,12 +17,12 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.lab import jobs
 from microgpt.lab.answers import Answers
-from microgpt.lab.jobs.controls import Controls, Dials
+from microgpt.lab.jobs.controls import Controls
 from microgpt.model import Model
 
 MODEL = files("microgpt") / "data" / "model.json"
 _trained: str | None = None
-_controls: Controls = Dials()
+_controls = Controls()
 _changed = asyncio.Event()
 
 

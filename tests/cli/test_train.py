@@ -310,9 +310,10 @@ def test_a_name_is_new_unless_the_model_read_it(cli: Command, tmp_path: Path) ->
 def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     def line(width: int, step: int, val: float | None) -> str:
         numbers = {"loss": 2.5} | ({"val": val} if held_out else {})
-        return progress.fit(progress.line_parts(step, 1000, numbers, step), width)
+        speed = progress.Speed(step, 1e6 * step)
+        return progress.fit(progress.line_parts(step, 1000, numbers, speed), width)
 
-    words = ["loss", *(["val"] if held_out else []), "left", "steps/s"]
+    words = ["loss", *(["val"] if held_out else []), "left", "tokens/s", "steps/s"]
     for width in range(80):
         early, late = line(width, 0, None), line(width, 999, 2.4567)
         assert len(late) <= max(width, len("step 1000/1000"))
@@ -324,6 +325,14 @@ def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     assert ("val" in line(40, 0, None)) is held_out
     assert "loss" in line(40, 0, None)
     assert "steps/s" in line(80, 0, None)
+
+
+def test_lines_now_and_then_say_how_fast_it_is(cli: Command) -> None:
+    said = cli("train", *SMALL, "--steps", "10").stderr
+    speeds = re.findall(r"\| ([\d,]+) steps/s \| ([\d,]+) tokens/s \| \d+ s left$", said, re.M)
+    assert len(speeds) == 10
+    for steps, tokens in ((int(word.replace(",", "")) for word in pair) for pair in speeds):
+        assert 2 * steps <= tokens <= 17 * steps, "a name of one letter, and a full block"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
