@@ -312,7 +312,7 @@ def test_a_prompt_is_not_learned(small: Checkpoint) -> None:
 
 def test_new_characters_get_rows_of_their_own(base: Checkpoint) -> None:
     grown = grow(base, "ab>1")
-    assert grown.vocabulary == base.vocabulary + "1>"
+    assert grown.characters == base.characters + "1>"
     for name in ("wte", "lm_head"):
         old, new = base.state[name], grown.state[name]
         assert (new[:-3] == old[:-1]).all()

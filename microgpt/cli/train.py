@@ -19,6 +19,7 @@ from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
 from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
+from microgpt.tokenizer import Tokenizer, create, named
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
 
@@ -84,6 +85,13 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
 @click.option("--fsdp", is_flag=True, help="pytorch: shard the model over torchrun's processes.")
 @click.option("--micro-batch", type=int, help="pytorch: documents at once; the rest adds up.")
 @click.option("--steps", type=int, default=1000, help="Optimizer steps.")
+@click.option(
+    "--tokenizer",
+    metavar="NAME|FILE",
+    type=options.File(),
+    default=Tokenizer.name,
+    help="Also bpe:N, to learn N tokens of byte pairs, or a tokenizer.json.",
+)
 @click.option("--batch", type=int, default=1, help="Documents a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
 @click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
@@ -178,10 +186,11 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
     start = Checkpoint.load(given["start"]) if given["start"] else None
     if start:
-        _refuse_changes(context, {name: getattr(start.config, name) for name in SIZES}, "--from")
-    feed = Pretraining(
-        data, **{name: given[name] for name in FEED}, vocabulary=start.vocabulary if start else None
-    )
+        fixed = {name: getattr(start.config, name) for name in SIZES}
+        fixed["tokenizer"] = create(start.vocabulary, ()).name
+        _refuse_changes(context, fixed, "--from")
+    vocabulary = start.vocabulary if start else named(given["tokenizer"])
+    feed = Pretraining(data, **{name: given[name] for name in FEED}, vocabulary=vocabulary)
     return Run(
         feed,
         Settings(
@@ -243,6 +252,7 @@ def _settings(run: Run[Pretraining]) -> dict[str, Any]:
     given |= {name: getattr(run.settings, name) for name in SETTINGS}
     given |= {name: getattr(run.settings.optimizer, name) for name in OPTIMIZER}
     given |= {name: run.feed.record()[name] for name in FEED}
+    given["tokenizer"] = run.feed.tokenizer.name
     given |= {name: getattr(run.config, name) for name in SIZES}
     return dict.fromkeys(SHOWN) | given
 
@@ -294,7 +304,7 @@ def _plan(run: Checkpoint) -> list[Any]:
 
 def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
     """Say what is not as it would be expected."""
-    data, size = run.feed.dataset, run.config.block_size
+    data, size, unit = run.feed.dataset, run.config.block_size, run.feed.tokenizer.unit
     if not (given["data"] or given["resume"]) and data.name != "names":
         note("the published names cannot be fetched; using the built-in ones (--data world)")
     if not (given["engine"] or given["resume"]) and (reason := engines.missing(FASTEST)):
@@ -302,8 +312,7 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
     if run.truncated:
         note(
             f"{run.truncated:,} of {len(data.documents):,} documents are longer than {size} "
-            "characters; their ends are not read: "
-            f"give --block-size {max(map(len, data.documents))}"
+            f"{unit}s; their ends are not read: give --block-size {run.longest}"
         )
     if odd := data.odd_break():
         note(odd)
@@ -312,8 +321,9 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
 def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
     config, data, start = run.config, run.feed.dataset, given["start"]
+    unit = run.feed.tokenizer.unit
     say(
-        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
+        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} {unit}s; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
     if given["resume"] or run.step:  # how it began was said when it began
@@ -322,7 +332,7 @@ def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
-        known = value is None or (start and name in SIZES)
+        known = value is None or (start and name in (*SIZES, "tokenizer"))
         if not known and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     say(f"repeat with: {shlex.join(words)}", flush=True)
@@ -352,5 +362,7 @@ def _explain(run: Run[Pretraining]) -> None:
         say(f"loss (nats/token) over the last {len(last)} steps, on documents that it learns from:")
         loss = sum(last) / len(last)
     say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
-    say(f"  {bigram:.4f}  counting pairs of characters")
+    say(f"  {bigram:.4f}  counting pairs of {run.feed.tokenizer.unit}s")
     say(f"  {loss:.4f}  this model")
+    if run.test and run.feed.tokenizer.unit != "character":
+        say(f"  {run.test_loss_per_character():.4f}  this model, for each character")

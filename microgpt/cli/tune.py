@@ -162,7 +162,7 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
 def _fine_tuning(start: Checkpoint, engine: str, given: dict[str, Any]) -> FineTuning:
     data, old = dataset.load(given["data"]), None
     grown = grow(start, "".join(set().union(*data.documents) - {MARK}))
-    given["new"] = grown.vocabulary[len(start.vocabulary) :]
+    given["new"] = grown.characters[len(start.characters) :]
     old, old_val = lineage.lists(start)[0] if given["replay"] else (None, 0.0)
     return FineTuning(
         data,
@@ -305,7 +305,7 @@ def evaluate(
     models = {Path(model).name: last}
     if against or lineage.kind(last.checkpoint) in lineage.TUNED:
         base = Checkpoint.load(against) if against else lineage.before(last.checkpoint)
-        grown = grow(base, last.tokenizer.vocabulary)
+        grown = grow(base, last.tokenizer.characters)
         name = against or str(last.training["feed"]["model"])
         models = {Path(name).name: Model(grown, engine)} | models
     compared = compare(models, None, count, seed)

@@ -32,7 +32,7 @@ def to_json(checkpoint: Checkpoint) -> str:
     return json.dumps(
         {
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
-            "vocabulary": checkpoint.vocabulary,
+            "vocabulary": checkpoint.characters,
             "state": {name: numbers.tolist() for name, numbers in checkpoint.state.items()},
             "training": checkpoint.training,
         }

@@ -65,7 +65,7 @@ class FineTuning(Pretraining, Tuning):
     ) -> None:
         self.block_size = reference.checkpoint.config.block_size
         self.reference, self.old, self.old_val = reference, old, old_val
-        super().__init__(dataset, batch, val, seed, reference.checkpoint.vocabulary)
+        super().__init__(dataset, batch, val, seed, reference.checkpoint.characters)
         self.replay = number("replay", replay)
         if not 0 <= self.replay < 1:
             raise ValueError(f"replay is {replay}; it must be at least 0 and less than 1")
@@ -151,7 +151,7 @@ class Reinforcement(Tuning):
         ended: bool = True,
     ) -> None:
         self.reference, self.reward, self.name, self.ended = reference, reward, name, ended
-        self.tokenizer = Tokenizer(reference.checkpoint.vocabulary)
+        self.tokenizer = Tokenizer(reference.checkpoint.characters)
         self.block_size = reference.checkpoint.config.block_size
         self.batch_size, self.group = whole("batch", batch, 2), whole("group", group, 2)
         self.seed = whole("seed", seed, least=0)
@@ -278,7 +278,7 @@ class Preferences(Tuning):
         seed: int = 42,
     ) -> None:
         self.reference, self.dataset = reference, pairs
-        self.tokenizer = Tokenizer(reference.checkpoint.vocabulary)
+        self.tokenizer = Tokenizer(reference.checkpoint.characters)
         self.batch_size, self.seed = whole("batch", batch, 1), whole("seed", seed, 0)
         self.beta = number("beta", beta)
         if not 0 < self.beta < float("inf"):

@@ -420,3 +420,20 @@ def test_ctrl_c_without_out_saves_all_the_same(cli: Command, tmp_path: Path) -> 
     assert said.splitlines()[-1] == "microgpt train --resume interrupted-2.safetensors"
     assert (tmp_path / "interrupted.safetensors").read_text() == "somebody's"
     assert Checkpoint.load(tmp_path / "interrupted-2.safetensors").state["adam.t"] >= 500
+
+
+def test_a_model_of_byte_pairs_does_what_others_do(cli: Command) -> None:
+    pytest.importorskip("tokenizers")
+    words = "train --data world --tokenizer bpe:300 --steps 300 --batch 4 --val 0.1 -o m"
+    done = cli(*words.split())
+    first, again, *_ = done.stdout.splitlines()
+    assert first.startswith("world: 18,994 documents, 299 tokens; 12,")
+    assert "--tokenizer bpe:300" in again
+    assert re.search(r"^  [3-4]\.\d{4}  counting pairs of tokens$", done.stdout, re.M)
+    assert re.search(r"^  2\.\d{4}  this model, for each character$", done.stdout, re.M)
+    assert "vocabulary        299 tokens of bpe:300 and BOS" in cli("info", "m").stdout
+    shown = cli("score", "m", "anna").stdout
+    assert re.search(r"^  \|an\| +\d", shown, re.M)
+    assert "BOS" in shown
+    other = cli("train", "--data", "world", "--from", "m", "--tokenizer", "bpe:301", check=False)
+    assert "--tokenizer is bpe:300 there; --from cannot change it" in complaint(other)

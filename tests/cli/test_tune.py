@@ -93,7 +93,7 @@ def test_tuning_on_examples_with_new_characters(cli: Command, folder: Path) -> N
     assert "\nmeasured by 8 prompts that it also learns from\n" in done.stdout
     assert re.search(r"of the likeliest answers +0.0% +100.0%", done.stdout)
     grown = Checkpoint.load("t")
-    assert grown.vocabulary.endswith("01234567>")
+    assert grown.characters.endswith("01234567>")
     assert cli("eval", "t").stdout.splitlines()[0].split() == ["base", "t"]
     held = cli("tune", "base", "--data", "right", "--val", "0.2", "--steps", "1").stdout
     assert "\nmeasured by 1 prompt that it does not learn from\n" in held

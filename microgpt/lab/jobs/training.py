@@ -34,7 +34,7 @@ def train(question: Event, controls: TrainingDials) -> Iterator[Event | float | 
         "held_out": len(run.val),
         "n_params": run.config.n_params,
         "engine": run.engine_name,
-        "vocabulary": run.feed.tokenizer.vocabulary,
+        "vocabulary": run.feed.tokenizer.characters,
         "uniform": uniform,
         "bigram": bigram,
         "steps": run.settings.steps,
