@@ -179,8 +179,7 @@ def subwords() -> Row:
         lengths = [len(tokenizer.encode(name)) for name in parts.test]
         tokens[str(count)] = round(statistics.mean(lengths), 2)
     shown = {
-        name: [tokenizer.decode([token]) for token in tokenizer.encode(name)]
-        for name in SHOWN
+        name: [tokenizer.decode([token]) for token in tokenizer.encode(name)] for name in SHOWN
     }
     first = [tokenizer.decode([256 + i]) for i in range(8)]
     return {"tokens": tokens, "shown": shown, "first": first}

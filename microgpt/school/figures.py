@@ -209,7 +209,7 @@ def _examples() -> dict[str, str]:
 
 
 def _rewards() -> dict[str, str]:
-    """Return what a model wrote that was rewarded for vowels: with a hole, without it, held by KL."""
+    """Return what a model wrote, rewarded for vowels: with a hole, without it, held by KL."""
     seeds = _seeds("rewards")
     hole, closed, held = ([row[way] for row in seeds] for way in ("hole", "no hole", "KL"))
     unfinished = sum(row["unfinished"] > 0.9 for row in hole)
