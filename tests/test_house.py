@@ -27,7 +27,7 @@ LAYERS = [
     "native snes",
     "engines",
     "sampling model feed training quantization cartridge xray probe "
-    "scaling tuning rewards evaluation "
+    "trials pictures scaling ladder tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
     "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language "
     "llm.export",

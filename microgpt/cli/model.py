@@ -124,8 +124,9 @@ def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) 
     Reads them from the command line, else from standard input, one a line. Of several it gives the
     mean over all tokens and the perplexity, too.
     """
-    published = pretrained.is_one(model)
-    loaded = language.opened(model, engine) if published else Model.load(model, engine)
+    loaded = (
+        language.opened(model, engine) if pretrained.is_one(model) else Model.load(model, engine)
+    )
     scores, refused = [], 0
     for where, document in _documents(text):
         try:
@@ -135,7 +136,10 @@ def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) 
             refused += 1
             continue
         if not as_json:
-            (language.print_score if published else _print_score)(scores[-1])
+            if isinstance(loaded, Model):
+                _print_score(scores[-1], loaded.tokenizer.unit)
+            else:
+                language.print_score(scores[-1])
     if scores or not refused:
         _print_total(Total.of(scores), scores, as_json)
     return 2 if refused else 0
@@ -151,22 +155,24 @@ def _documents(text: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield f"line {number}: ", line.strip()
 
 
-def _print_score(scored: Score) -> None:
+def _print_score(scored: Score, unit: str) -> None:
     bigrams: Sequence[float | None] = scored.bigram or [None] * len(scored.tokens)
+    edge = "" if unit == "character" else "|"  # a token may begin with a space
+    names = [f"{edge}{visible(token)}{edge}" if token else "BOS" for token in scored.tokens]
+    width = max(map(len, ["token", *names]))
     say(scored.text)
-    say("  token  probability    nats  uniform  bigram")
-    for token, loss, bigram in zip(scored.tokens, scored.losses, bigrams, strict=True):
+    say(f"  {'token':{width}}  probability    nats  uniform  bigram")
+    for name, loss, bigram in zip(names, scored.losses, bigrams, strict=True):
         shown = f"{bigram:8.4f}" if bigram is not None else "       -"
-        name = visible(token) or "BOS"
-        say(f"  {name:5}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}")
+        say(f"  {name:{width}}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}")
     mean = sum(scored.bigram) / len(scored.bigram) if scored.bigram else None
     shown = f"{mean:8.4f}" if mean is not None else "       -"
-    say(f"  mean              {scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
-    what = "the whole document" if scored.complete else f"its first {len(scored.tokens)} characters"
+    say(f"  {'mean':{width}}  {'':11}{scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
+    what = "the whole document" if scored.complete else f"its first {len(scored.tokens)} {unit}s"
     say(f"  {what}: probability {scored.probability:.3g}")
     if not scored.complete:
         unread = f"; {scored.cut!r} was not read" if scored.cut else ""
-        say(f"  the model can see {len(scored.tokens)} characters and not what follows{unread}")
+        say(f"  the model can see {len(scored.tokens)} {unit}s and not what follows{unread}")
     say("")
 
 
@@ -194,7 +200,9 @@ def info(model: str) -> None:
     say(f"{'parameters':18}{loaded.config.n_params:,}")
     for name, (rows, columns) in loaded.config.shapes():
         say(f"  {name:16}{rows:>5} x {columns:<5}{rows * columns:>10,}")
-    say(f"{'vocabulary':18}{loaded.vocabulary} and BOS")
+    known = loaded.vocabulary
+    known = known if isinstance(known, str) else f"{known.bos:,} tokens of {known.name}"
+    say(f"{'vocabulary':18}{known} and BOS")
     for name, value in loaded.training.items():
         if name not in ("random", "bigrams"):
             say(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")

@@ -14,11 +14,12 @@ from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, best, log, parts, save, save_model
+from microgpt.cli.progress import advance, best, can_spread, log, parts, save, save_model
 from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
-from microgpt.engines.base import ManyProcessEngine, PeerLost, process
+from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
+from microgpt.tokenizer import Tokenizer, create, named
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
 
@@ -84,6 +85,13 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
 @click.option("--fsdp", is_flag=True, help="pytorch: shard the model over torchrun's processes.")
 @click.option("--micro-batch", type=int, help="pytorch: documents at once; the rest adds up.")
 @click.option("--steps", type=int, default=1000, help="Optimizer steps.")
+@click.option(
+    "--tokenizer",
+    metavar="NAME|FILE",
+    type=options.File(),
+    default=Tokenizer.name,
+    help="Also bpe:N, to learn N tokens of byte pairs, or a tokenizer.json.",
+)
 @click.option("--batch", type=int, default=1, help="Documents a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
 @click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
@@ -114,11 +122,7 @@ def train(context: click.Context, /, **given: Any) -> int:
         given |= {"quiet": True, "log": None}
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     run = _resume(context, given) if given["resume"] else _begin(context, given)
-    if process().size > 1 and not isinstance(run.engine, ManyProcessEngine):
-        raise click.UsageError(
-            f"{process().size} processes cannot train with the engine {run.engine_name}; "
-            "give --engine pytorch"
-        )
+    can_spread(run)
     resumed = given["resume"]
     if resumed and os.path.isdir(resumed):  # of processes that trained together
         resumed = str(Path(resumed).with_suffix(".safetensors"))
@@ -182,10 +186,11 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     data = dataset.load(given["data"]) if given["data"] else dataset.default()
     start = Checkpoint.load(given["start"]) if given["start"] else None
     if start:
-        _refuse_changes(context, {name: getattr(start.config, name) for name in SIZES}, "--from")
-    feed = Pretraining(
-        data, **{name: given[name] for name in FEED}, vocabulary=start.vocabulary if start else None
-    )
+        fixed = {name: getattr(start.config, name) for name in SIZES}
+        fixed["tokenizer"] = create(start.vocabulary, ()).name
+        _refuse_changes(context, fixed, "--from")
+    vocabulary = start.vocabulary if start else named(given["tokenizer"])
+    feed = Pretraining(data, **{name: given[name] for name in FEED}, vocabulary=vocabulary)
     return Run(
         feed,
         Settings(
@@ -247,6 +252,7 @@ def _settings(run: Run[Pretraining]) -> dict[str, Any]:
     given |= {name: getattr(run.settings, name) for name in SETTINGS}
     given |= {name: getattr(run.settings.optimizer, name) for name in OPTIMIZER}
     given |= {name: run.feed.record()[name] for name in FEED}
+    given["tokenizer"] = run.feed.tokenizer.name
     given |= {name: getattr(run.config, name) for name in SIZES}
     return dict.fromkeys(SHOWN) | given
 
@@ -298,7 +304,7 @@ def _plan(run: Checkpoint) -> list[Any]:
 
 def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
     """Say what is not as it would be expected."""
-    data, size = run.feed.dataset, run.config.block_size
+    data, size, unit = run.feed.dataset, run.config.block_size, run.feed.tokenizer.unit
     if not (given["data"] or given["resume"]) and data.name != "names":
         note("the published names cannot be fetched; using the built-in ones (--data world)")
     if not (given["engine"] or given["resume"]) and (reason := engines.missing(FASTEST)):
@@ -306,8 +312,7 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
     if run.truncated:
         note(
             f"{run.truncated:,} of {len(data.documents):,} documents are longer than {size} "
-            "characters; their ends are not read: "
-            f"give --block-size {max(map(len, data.documents))}"
+            f"{unit}s; their ends are not read: give --block-size {run.longest}"
         )
     if odd := data.odd_break():
         note(odd)
@@ -316,8 +321,9 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
 def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
     config, data, start = run.config, run.feed.dataset, given["start"]
+    unit = run.feed.tokenizer.unit
     say(
-        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
+        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} {unit}s; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
     if given["resume"] or run.step:  # how it began was said when it began
@@ -326,7 +332,7 @@ def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
-        known = value is None or (start and name in SIZES)
+        known = value is None or (start and name in (*SIZES, "tokenizer"))
         if not known and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     say(f"repeat with: {shlex.join(words)}", flush=True)
@@ -356,5 +362,7 @@ def _explain(run: Run[Pretraining]) -> None:
         say(f"loss (nats/token) over the last {len(last)} steps, on documents that it learns from:")
         loss = sum(last) / len(last)
     say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
-    say(f"  {bigram:.4f}  counting pairs of characters")
+    say(f"  {bigram:.4f}  counting pairs of {run.feed.tokenizer.unit}s")
     say(f"  {loss:.4f}  this model")
+    if run.test and run.feed.tokenizer.unit != "character":
+        say(f"  {run.test_loss_per_character():.4f}  this model, for each character")

@@ -38,11 +38,12 @@ SMALL = {  # why backward() needs an order, in three lines
 
 
 class Answers:
-    """Answers questions about one model."""
+    """Answers questions about one model; raises ValueError if its tokens are not characters."""
 
     def __init__(self, model: Model, built_in: bool = False) -> None:
         """Take a model; one that ships with microgpt is built in."""
-        self.model, self.built_in = model, built_in
+        self.model, self.vocabulary = model, model.tokenizer.characters
+        self.built_in = built_in
         self._recorded: xray.Trace | None = None  # the last graph asked for: most questions go on
         self._made: dict[str, Any] = {}  # engines, by name: to build a cartridge takes seconds
 
@@ -74,7 +75,7 @@ class Answers:
         with open(gpt.__file__, encoding="utf-8") as file:
             source = file.read()
         return {
-            "vocabulary": self.model.tokenizer.vocabulary,
+            "vocabulary": self.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
             "steps": record.get("step"),

@@ -17,13 +17,13 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.lab import jobs
 from microgpt.lab.answers import Answers
-from microgpt.lab.jobs.controls import Controls, Dials
+from microgpt.lab.jobs.controls import Controls
 from microgpt.model import Model
 
 MODELS = files("microgpt") / "data" / "models.json"
 OPEN = 4  # models whose engines stay in memory
 _held: dict[str, str] = {}
-_controls: Controls = Dials()
+_controls = Controls()
 _changed = asyncio.Event()
 
 
@@ -33,7 +33,7 @@ def to_json(checkpoint: Checkpoint) -> str:
     return json.dumps(
         {
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
-            "vocabulary": checkpoint.vocabulary,
+            "vocabulary": checkpoint.characters,
             "state": {name: numbers.tolist() for name, numbers in checkpoint.state.items()},
             "training": checkpoint.training,
         }
