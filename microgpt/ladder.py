@@ -1,9 +1,9 @@
 """From gpt.py's model to a small Llama, brick by brick: what each buys, on one budget.
 
-A rung is a rung below with one more brick. All take the same steps on the same documents in the
-same order, with the same learning rates; a rung's run differs from the one below by its brick
-alone. What a brick buys is the mean difference of the two over the seeds, on documents that no run
-learned from and that chose nothing.
+A rung is the rung below with one more brick. All take as many steps, on the same documents in the
+same order. A learning rate that suits one need not suit another, so each has the best of three: a
+run of its own with each chooses, by the validation documents. What a brick buys is then the mean
+difference from the rung below over other seeds, on the test documents, which chose nothing.
 """
 
 import math
@@ -24,8 +24,9 @@ from microgpt.pictures import drawing
 from microgpt.training import Settings
 
 BATCH = 32  # documents a step
-HELD_OUT = 0.1  # share of the unique documents, held out to report on
-SIZES = {"n_layer": 2, "n_embd": 32}  # of gpt.py's model, at the foot of the ladder
+HELD_OUT = 0.1  # share of the unique documents held out to choose by, and again to report on
+RATES = 0.005, 0.01, 0.02  # the first learning rate: one of these
+CHOOSING = 1000  # the seed of the runs that choose it
 ROUNDS, STEPS = 15, 10  # to time: rounds, and steps of each rung in one
 Changes = Callable[[Architecture], dict[str, Any]]
 
@@ -97,7 +98,7 @@ def architecture(name: str, vocab_size: int) -> Architecture:
     """Return the architecture of a rung."""
     rung = RUNGS[name]
     if rung.below is None:
-        return Architecture.of(GPTConfig(vocab_size=vocab_size, **SIZES))
+        return Architecture.of(GPTConfig(vocab_size=vocab_size))
     below = architecture(rung.below, vocab_size)
     return replace(below, **rung.changes(below))
 
@@ -107,6 +108,7 @@ class Point:
     """A run on a rung."""
 
     rung: str
+    lr: float
     steps: int
     seed: int
 
@@ -117,12 +119,21 @@ class Outcome:
 
     point: Point
     parameters: int
-    loss: float  # on the test documents (nats/token)
+    val: float  # loss on the validation documents (nats/token)
+    loss: float  # on the test documents
 
 
-def points(steps: int, seeds: int) -> list[Point]:
-    """Return the runs of a ladder, seed by seed."""
-    return [Point(rung, steps, seed) for seed in range(seeds) for rung in RUNGS]
+def choosing(steps: int) -> list[Point]:
+    """Return the runs that choose the learning rates."""
+    return [Point(rung, lr, steps, CHOOSING) for lr in RATES for rung in RUNGS]
+
+
+def points(outcomes: Sequence[Outcome], seeds: int) -> list[Point]:
+    """Return the runs of a ladder, seed by seed, after those that choose the learning rates."""
+    best: dict[str, Outcome] = {}
+    for made in sorted(outcomes, key=lambda made: made.val):
+        best.setdefault(made.point.rung, made)
+    return [replace(best[rung].point, seed=seed) for seed in range(seeds) for rung in RUNGS]
 
 
 def prepare(data: Dataset, point: Point) -> tuple[Pretraining, Learner]:
@@ -140,10 +151,10 @@ def train(data: Dataset, point: Point) -> Outcome:
         ValueError: the documents are too few to hold some out, or PyTorch is not installed.
     """
     feed, engine = prepare(data, point)
-    settings = Settings(steps=point.steps)
+    settings = Settings(steps=point.steps, lr=point.lr)
     for step in range(point.steps):
         engine.train([feed.batch(step)[0]], [settings.learning_rate(step)])
-    return Outcome(point, engine.config.n_params, engine.loss(feed.test))
+    return Outcome(point, engine.config.n_params, engine.loss(feed.val), engine.loss(feed.test))
 
 
 def read(run: dict[str, Any]) -> Outcome:
@@ -166,6 +177,7 @@ class Row:
     who: str
     brick: str
     parameters: int
+    lr: float
     losses: list[float]  # of each seed, on the test documents (nats/token)
     loss: float  # their mean
     spread: float  # their standard deviation
@@ -193,6 +205,7 @@ def table(outcomes: Sequence[Outcome], speeds: dict[str, float]) -> list[Row]:
 
 def _row(name: str, outcomes: Sequence[Outcome], speed: float) -> Row:
     rung, mine = RUNGS[name], _losses(name, outcomes)
+    first = next(made for made in outcomes if made.point.rung == name)
     change = margin = None
     if rung.below:
         below = _losses(rung.below, outcomes)
@@ -203,7 +216,8 @@ def _row(name: str, outcomes: Sequence[Outcome], speed: float) -> Row:
         rung.below,
         rung.who,
         rung.brick,
-        next(made.parameters for made in outcomes if made.point.rung == name),
+        first.parameters,
+        first.point.lr,
         losses,
         statistics.fmean(losses),
         statistics.stdev(losses),
@@ -234,7 +248,7 @@ def speeds(data: Dataset) -> Iterator[dict[str, float]]:
     Yields:
         how fast each rung trains, as a share of gpt.py's model: the median of the rounds.
     """
-    made = {rung: prepare(data, Point(rung, 1, 0)) for rung in RUNGS}
+    made = {rung: prepare(data, Point(rung, RATES[0], 1, 0)) for rung in RUNGS}
     shares: dict[str, list[float]] = {rung: [] for rung in RUNGS}
     for i in range(ROUNDS + 1):
         times = {}

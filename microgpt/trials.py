@@ -130,6 +130,15 @@ def _begin(data: Dataset) -> None:
     _data = data
     if hasattr(os, "nice"):
         os.nice(5)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it has, however it ended."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
 
 
 def _train(train: Callable[[Dataset, Point], AnyOutcome], point: Point) -> AnyOutcome:

@@ -1,9 +1,9 @@
 """The ladder: its ends are stock models, its engine is gpt.py's, its table is what runs say."""
 
-import dataclasses
 import json
 import random
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ needs_torch = pytest.mark.skipif(
 
 def test_it_leads_from_the_heart_to_a_stock_llama_and_gpt2() -> None:
     foot = ladder.architecture(ladder.FOOT, 27)
-    assert foot == Architecture.of(GPTConfig(27, **ladder.SIZES))
+    assert foot == Architecture.of(GPTConfig())
     assert export.family(ladder.architecture(ladder.LLAMA, 27)) == "llama"
     assert export.family(ladder.architecture(ladder.GPT2, 27)) == "gpt2"
 
@@ -40,7 +40,7 @@ def test_a_rung_is_the_one_below_and_a_brick(name: str) -> None:
     mine, below = ladder.architecture(name, 27), ladder.architecture(rung.below, 27)
     changed = {
         field.name
-        for field in dataclasses.fields(mine)
+        for field in fields(mine)
         if getattr(mine, field.name) != getattr(below, field.name)
     }
     assert changed == rung.changes(below).keys()
@@ -100,16 +100,35 @@ def test_the_bricks_in_python_numbers_cannot_learn() -> None:
 @needs_torch
 def test_a_run_is_its_seed() -> None:
     data = dataset.load("world")
-    made = ladder.train(data, Point("RoPE", 3, 1))
-    assert made == ladder.train(data, Point("RoPE", 3, 1))
-    assert made.loss != ladder.train(data, Point("RoPE", 3, 2)).loss
+    made = ladder.train(data, Point("RoPE", 0.01, 3, 1))
+    assert made == ladder.train(data, Point("RoPE", 0.01, 3, 1))
+    assert made.loss != ladder.train(data, Point("RoPE", 0.01, 3, 2)).loss
     size = Pretraining(data).tokenizer.vocab_size
     assert made.parameters == ladder.architecture("RoPE", size).n_params
 
 
 def outcomes(loss: Callable[[str, int], float], seeds: int = 5) -> list[Outcome]:
     """Return what runs would come to."""
-    return [Outcome(p, 1000, loss(p.rung, p.seed)) for p in ladder.points(7, seeds)]
+    points = ladder.points(chosen(), seeds)
+    return [Outcome(p, 1000, 2.0, loss(p.rung, p.seed)) for p in points]
+
+
+def chosen(best: float = 0.01) -> list[Outcome]:
+    """Return what the runs that choose would come to: one rate is the best by validation alone."""
+    return [
+        Outcome(p, 1000, 2 + (p.lr - best) ** 2, 2 - (p.lr - best) ** 2) for p in ladder.choosing(7)
+    ]
+
+
+def test_validation_chooses_the_rate_of_each_rung() -> None:
+    made = chosen(0.02)
+    made[[*RUNGS].index("gains")] = replace(made[[*RUNGS].index("gains")], val=1.0)
+    points = ladder.points(made, 2)
+    assert len(points) == 2 * len(RUNGS)
+    rates = {point.rung: point.lr for point in points}
+    assert rates.pop("gains") == 0.005
+    assert {*rates.values()} == {0.02}
+    assert {(p.steps, p.seed) for p in points} == {(7, 0), (7, 1)}, "no seed that chose"
 
 
 def test_a_change_is_what_students_t_says() -> None:
@@ -159,7 +178,7 @@ def test_the_command_makes_the_table_draws_and_goes_on(
     assert all(f"+ {name}" in shown for name in [*RUNGS][1:])
     assert (tmp_path / "ladder.svg").read_text().count("<path") > 10
     kept = json.loads((tmp_path / "runs.json").read_text())
-    assert len(kept["runs"]) == 2 * len(RUNGS)
+    assert len(kept["runs"]) == (3 + 2) * len(RUNGS)
     before = (tmp_path / "runs.json").read_bytes()
     rungs = json.loads(run("--json"))["rungs"]
     assert (tmp_path / "runs.json").read_bytes() == before, "nothing is made again"

@@ -13,7 +13,7 @@ from microgpt.cli.commands import group
 from microgpt.cli.progress import check_targets, counting, make_all, one_process
 from microgpt.cli.terminal import note, say
 from microgpt.dataset import Dataset
-from microgpt.ladder import Row
+from microgpt.ladder import Outcome, Point, Row
 
 
 @group.command(name="ladder")
@@ -28,8 +28,9 @@ def climb(
 ) -> int:
     """Train from gpt.py's model to a small Llama, brick by brick: what each buys.
 
-    All runs have one budget: the same documents, steps and seeds. PyTorch trains them on all cores,
-    in some minutes; Ctrl-C stops it, and with -o the same command goes on.
+    All runs have one budget: the same documents, steps and seeds; the learning rate is the best of
+    three. PyTorch trains them on all cores, in minutes; Ctrl-C stops it, and with -o the same
+    command goes on.
     """
     one_process("ladder")
     check_targets(out, plot, data)
@@ -37,13 +38,15 @@ def climb(
         raise click.UsageError(reason)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a run has one core; PyTorch reads it at first
     known = dataset.load(data) if data else dataset.default()
-    points = ladder.points(steps, seeds)
-    ladder.prepare(known, points[0])  # refuses data that cannot be learned from
+    choosing = ladder.choosing(steps)
+    ladder.prepare(known, choosing[0])  # refuses data that cannot be learned from
     kept = trials.load(out, "ladder", known, ladder.read) if out else []
+    if not make_all("ladder", known, choosing, kept, ladder.train, out):
+        return 130
+    points = ladder.points(_those(choosing, kept), seeds)
     if not make_all("ladder", known, points, kept, ladder.train, out):
         return 130
-    made = {each.point: each for each in kept}
-    rows = ladder.table([made[point] for point in points], _timed(known))
+    rows = ladder.table(_those(points, kept), _timed(known))
     if plot:
         ladder.plot(plot, rows)
         note(f"{plot}: the ladder")
@@ -54,6 +57,11 @@ def climb(
     else:
         _print(rows, known.name, steps, seeds)
     return 0
+
+
+def _those(points: Sequence[Point], kept: Sequence[Outcome]) -> list[Outcome]:
+    made = {each.point: each for each in kept}
+    return [made[point] for point in points]
 
 
 def _timed(data: Dataset) -> dict[str, float]:
@@ -70,13 +78,13 @@ def _print(rows: Sequence[Row], data: str, steps: int, seeds: int) -> None:
     say(f"{len(rows)} rungs on {data}: {steps:,} steps of {ladder.BATCH} documents, {seeds} seeds")
     say("loss: nats/token on held-out documents; change: from the rung it is put on, 95 %")
     say("")
-    say("                       parameters  loss             change            speed")
+    say("                    parameters   rate  loss            change              speed")
     for row in rows:
         if row.rung in ladder.BEGINNINGS:
             say(ladder.BEGINNINGS[row.rung])
         name = row.rung if row.below is None else f"+ {row.rung}"
-        say(f"  {name:20}{row.parameters:11,}  {row.loss:.4f} ±{row.spread:.4f}  "
-            f"{_change(row):18}{row.speed:5.2f}")  # fmt: skip
+        say(f"  {name:17}{row.parameters:11,}{row.lr:7.3g}  {row.loss:.4f} ±{row.spread:.4f}  "
+            f"{_change(row):18}{row.speed:7.2f}")  # fmt: skip
 
 
 def _change(row: Row) -> str:

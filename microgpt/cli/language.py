@@ -21,11 +21,11 @@ from microgpt.model import Score
 from microgpt.sampling import Sampling, Stream, fresh_seed
 
 
-def opened(path: str, engine: str | None) -> LanguageModel:
+def opened(path: str, engine: str | None, own: dict[str, str]) -> LanguageModel:
     """Return the model in a folder or a file, having said that it takes a while."""
     if sys.stderr.isatty():
         note(f"loading {path}")
-    return LanguageModel(pretrained.load(path), engine)
+    return LanguageModel(pretrained.load(path), engine, own)
 
 
 def sample(

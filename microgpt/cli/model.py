@@ -29,6 +29,8 @@ from microgpt.tuning import lineage
 @click.option("--new", is_flag=True, help="Only names that are not in the data.")
 @options.data("Which data, for --new.", default="what the model learned from")
 @options.engine
+@options.dtype
+@options.device
 @options.tokens
 @options.out("Write them to a file.")
 @click.option("--json", "as_json", is_flag=True, help="Give one JSON object.")
@@ -41,15 +43,18 @@ def sample(
     new: bool,
     data: str | None,
     engine: str | None,
+    dtype: str | None,
+    device: str | None,
     out: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Invent new names, a line each.
 
-    MODEL is a file that train wrote. Or it is a published model, a folder of Hugging Face or a GGUF
-    file: then it goes on with --prefix, once unless -n says otherwise.
+    MODEL is a file that train wrote. A model of running text, or a published one (a folder of
+    Hugging Face, a GGUF file), goes on with --prefix, once unless -n says otherwise.
     """
+    own = options.of_engine(dtype=dtype, device=device)
     if data and not new:
         raise click.UsageError("--data is what --new compares with; add --new")
     if out:
@@ -58,24 +63,20 @@ def sample(
     if unseeded:
         given["seed"] = sampling.fresh_seed()
     given["prefix"] = given["prefix"] or ""
-    if pretrained.is_one(model):
+    published = pretrained.is_one(model)
+    loaded = language.opened(model, engine, own) if published else Model.load(model, engine, own)
+    if not isinstance(loaded, Model) or loaded.endless:
         language.refuse_what_is_for_names(new, data)
         if context.get_parameter_source("count") is ParameterSource.DEFAULT:
             given["count"] = 1
-        texts = language.sample(language.opened(model, engine), tokens, **given)
+        texts = (
+            _running(loaded, tokens, **given)
+            if isinstance(loaded, Model)
+            else language.sample(loaded, tokens, **given)
+        )
         if unseeded and not as_json:
             note(f"--seed {given['seed']}")
         return language.write(texts, given | {"tokens": tokens}, out, as_json)
-    loaded = Model.load(model, engine)
-    if loaded.endless:
-        language.refuse_what_is_for_names(new, data)
-        if context.get_parameter_source("count") is ParameterSource.DEFAULT:
-            given["count"] = 1
-        if unseeded and not as_json:
-            note(f"--seed {given['seed']}")
-        return language.write(
-            _running(loaded, tokens, **given), given | {"tokens": tokens}, out, as_json
-        )
     names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())
     if unseeded and not as_json:
         note(f"--seed {given['seed']}")
@@ -88,10 +89,10 @@ def sample(
 
 def _running(
     model: Model, tokens: int, prefix: str, count: int, seed: int, **given: Any
-) -> Iterator[list[str]]:
+) -> Iterator[Iterator[str]]:
     """Yield running texts, each in one piece."""
     for i in range(count):
-        yield [model.write(tokens, sampling.Sampling(**given), seed, i, prefix)]
+        yield iter([model.write(tokens, sampling.Sampling(**given), seed, i, prefix)])
 
 
 def _known(model: Model, data: str | None) -> set[str]:
@@ -109,14 +110,24 @@ def _known(model: Model, data: str | None) -> set[str]:
 @options.sampling(1)
 @options.tokens
 @options.engine
-def chat(model: str, tokens: int, engine: str | None, **given: Any) -> None:
+@options.dtype
+@options.device
+def chat(
+    model: str,
+    tokens: int,
+    engine: str | None,
+    dtype: str | None,
+    device: str | None,
+    **given: Any,
+) -> None:
     """Complete what you type, line after line; Ctrl-D ends it.
 
     A published model (a folder of Hugging Face, a GGUF file) that was taught to converse answers.
     """
+    own = options.of_engine(dtype=dtype, device=device)
     if pretrained.is_one(model):
-        return language.chat(language.opened(model, engine), tokens, **given)
-    loaded = Model.load(model, engine)
+        return language.chat(language.opened(model, engine, own), tokens, **given)
+    loaded = Model.load(model, engine, own)
     sampling.Sampling(given["temperature"], given["top_k"], given["top_p"])
     endless = {"seed": sampling.fresh_seed()} | {k: v for k, v in given.items() if v is not None}
     while True:
@@ -139,16 +150,24 @@ def chat(model: str, tokens: int, engine: str | None, **given: Any) -> None:
 @options.model
 @click.argument("text", nargs=-1)
 @options.engine
+@options.dtype
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) -> int:
+def score(
+    model: str,
+    text: tuple[str, ...],
+    engine: str | None,
+    dtype: str | None,
+    device: str | None,
+    as_json: bool,
+) -> int:
     """Tell how likely documents are, token by token (nats).
 
     Reads them from the command line, else from standard input, one a line. Of several it gives the
     mean over all tokens and the perplexity, too.
     """
-    loaded = (
-        language.opened(model, engine) if pretrained.is_one(model) else Model.load(model, engine)
-    )
+    own = options.of_engine(dtype=dtype, device=device)
+    loaded = (language.opened if pretrained.is_one(model) else Model.load)(model, engine, own)
     scores, refused = [], 0
     for where, document in _documents(text):
         try:
@@ -242,8 +261,12 @@ def info(model: str) -> None:
 @options.model
 @click.argument("text")
 @options.engine
+@options.dtype
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, as one JSON object.")
-def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
+def inspect(
+    model: str, text: str, engine: str | None, dtype: str | None, device: str | None, as_json: bool
+) -> None:
     """Look inside a published model: what each layer says and looks at.
 
     MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
@@ -254,7 +277,8 @@ def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
         raise click.UsageError(
             f"{model} is not a folder or a GGUF file; see it in the lab, or xray"
         )
-    language.inspect(language.opened(model, engine), text, as_json)
+    own = options.of_engine(dtype=dtype, device=device)
+    language.inspect(language.opened(model, engine, own), text, as_json)
 
 
 @group.command()

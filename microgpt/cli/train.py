@@ -81,8 +81,8 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
     default="names, or world where these cannot be fetched",
 )
 @options.engine
-@click.option("--dtype", metavar="NAME", help="float32 or float64, where an engine has both.")
-@click.option("--device", metavar="NAME", help="pytorch: cpu, cuda, mps, ...")
+@options.dtype
+@options.device
 @click.option("--autocast", is_flag=True, help="pytorch: matrix products in bfloat16.")
 @click.option("--compile", is_flag=True, help="pytorch: torch.compile; a slow start.")
 @click.option("--fsdp", is_flag=True, help="pytorch: shard the model over torchrun's processes.")

@@ -10,6 +10,7 @@ import numpy as np
 from microgpt import engines
 from microgpt.arrays import Array
 from microgpt.documents import surprises
+from microgpt.engines.base import WholeReader
 from microgpt.llm import floats
 from microgpt.llm.pretrained import Pretrained
 from microgpt.model import Score
@@ -24,10 +25,15 @@ class LanguageModel:
     """A published model on an engine: pytorch where it is installed, else scalar.
 
     Raises:
-        ValueError: there is no such engine, or it is not installed.
+        ValueError: there is no such engine, it is not installed, or has no such option.
     """
 
-    def __init__(self, pretrained: Pretrained, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        engine: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.tokenizer, self.architecture = pretrained.tokenizer, pretrained.architecture
         self._stops, self._special = pretrained.stops, pretrained.special
         self._template = pretrained.template
@@ -35,7 +41,9 @@ class LanguageModel:
             name: pretrained.params[name] for name in pretrained.params if "final_norm" in name
         }
         self._head = pretrained.params["wte" if pretrained.architecture.tied else "lm_head"]
-        self._engine = engines.create_reader(engine, pretrained.architecture, pretrained.params)
+        self._engine = engines.create_reader(
+            engine, pretrained.architecture, pretrained.params, **options or {}
+        )
         self._names = {token: name for name, token in pretrained.tokenizer.ids().items()}
         self._read: list[int] = []  # the tokens that the engine has seen
 
@@ -186,9 +194,14 @@ class LanguageModel:
             self._engine.reset()
             self._read = []
         left = tokens[len(self._read) :]
-        for done, token in enumerate(left):
-            watch(done, len(left))
-            logits = self._step(token)
+        if isinstance(self._engine, WholeReader):
+            watch(0, len(left))
+            logits: list[float] = self._engine.read(left).tolist()
+            self._read += left
+        else:
+            for done, token in enumerate(left):
+                watch(done, len(left))
+                logits = self._step(token)
         watch(len(left), len(left))
         return logits
 

@@ -21,6 +21,7 @@ from microgpt.tokenizer import Tokenizer
 from microgpt.tuning.algorithms import Rows, dpo, reinforce, rejection, sft
 from microgpt.tuning.completions import MARK, Completion, complete, cut, encode, given, text
 from microgpt.tuning.reference import Reference
+from microgpt.tuning.weights import forbid_unfinished
 
 AS_IT_IS = Sampling(temperature=1.0)  # what is learned from is what the model itself would say
 
@@ -231,11 +232,9 @@ class Reinforcement(Tuning):
 
     def _judge(self, batch: Batch) -> list[float]:
         rewards = judge(self.reward, [text(document, self.tokenizer) for document in batch])
-        least = min(0.0, *rewards) if self.ended else 0.0
-        return [
-            least if self.ended and document[-1] != self.tokenizer.bos else reward
-            for document, reward in zip(batch, rewards, strict=True)
-        ]
+        if not self.ended:
+            return list(rewards)
+        return forbid_unfinished(rewards, [d[-1] == self.tokenizer.bos for d in batch])
 
     def _compare(self, batch: Batch, engine: TrainableEngine) -> tuple[Rows, float]:
         """Return log p - log p of the reference, position by position, and all -log p (nats)."""
