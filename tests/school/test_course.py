@@ -3,6 +3,8 @@
 import pytest
 
 from microgpt import gpt
+from microgpt.llm import comparison
+from microgpt.llm.presets import PRESETS
 from microgpt.school import course
 
 LESSONS = course.lessons()
@@ -40,3 +42,15 @@ def test_together_they_are_the_heart() -> None:
 def test_a_number_that_is_no_lesson() -> None:
     with pytest.raises(ValueError, match="no lesson 17; the lessons are 1 to 16"):
         course.lesson(17)
+
+
+def test_the_comparison_sends_to_lessons_about_it() -> None:
+    """Post-training and subwords, where production models differ, are taught."""
+    assert {comparison.POST_TRAINING[word] for word in ("SFT", "RL", "DPO")} == {13, 14, 15}
+    changes = comparison.changed(PRESETS["llama-3.1-405b"])
+    (after,) = (change for change in changes["training"] if change.name == "post-training")
+    named = [course.lesson(number).name for number in after.lessons]
+    assert named == ["examples", "choices"], "SFT + rejection sampling + DPO"
+    assert "microgpt tune" in after.sentence
+    (subwords,) = changes["tokenizer"]
+    assert [course.lesson(number).name for number in subwords.lessons] == ["subwords"]
