@@ -245,6 +245,63 @@ RIGHT = {
         "    ids = {c: i for i, c in enumerate(alphabet)}\n"
         "    return (len(ids), *(ids[c] for c in doc), len(ids))\n",
     ),
+    "weights from the end": (
+        13,
+        "def sft_weights(tokens, given):\n"
+        "    weights = [0] * (len(tokens) - 1)\n"
+        "    for i in range(given, len(weights)): weights[i] = 1 / (len(weights) - given)\n"
+        "    return weights\n",
+    ),
+    "the surprise of each guess by subtraction": (
+        13,
+        "def weighted_loss(params, config, tokens, weights):\n"
+        "    keys, values = cache(config)\n"
+        "    total = 0\n"
+        "    for i, (a, b) in enumerate(zip(tokens, tokens[1:])):\n"
+        "        guess = softmax(gpt(params, config, a, i, keys, values))[b]\n"
+        "        if weights[i]: total = total - guess.log() * weights[i]\n"
+        "    return total\n",
+    ),
+    "each document beside the others": (
+        14,
+        "def advantages(rewards, ratios, beta):\n"
+        "    paid, gained = [r - beta * q for r, q in zip(rewards, ratios)], []\n"
+        "    for i, r in enumerate(paid):\n"
+        "        others = paid[:i] + paid[i + 1:]\n"
+        "        gained.append(r - sum(others) / len(others))\n"
+        "    return gained\n",
+    ),
+    "the mean, scaled": (
+        14,
+        "def advantages(rewards, ratios, beta):\n"
+        "    paid = [r - beta * q for r, q in zip(rewards, ratios)]\n"
+        "    n, mean = len(paid), sum(paid) / len(paid)\n"
+        "    return [(r - mean) * n / (n - 1) for r in paid]\n",
+    ),
+    "two forms of the sigmoid": (
+        15,
+        "def dpo_loss(chosen, rejected, beta):\n"
+        "    z = beta * (chosen - rejected)\n"
+        "    if z < 0: return math.log(1 + math.exp(z)) - z\n"
+        "    return math.log(1 + math.exp(-z))\n",
+    ),
+    "all merges in the order of learning": (
+        16,
+        "def bpe_encode(word, merges):\n"
+        "    for pair, (rank, token) in sorted(merges.items(), key=lambda m: m[1][0]):\n"
+        "        word = merge(word, pair, token)\n"
+        "    return word\n",
+    ),
+    "merge by index": (
+        16,
+        "def merge(word, pair, token):\n"
+        "    i, merged = 0, []\n"
+        "    while i < len(word):\n"
+        "        found = tuple(word[i:i + 2]) == tuple(pair)\n"
+        "        merged.append(token if found else word[i])\n"
+        "        i += 2 if found else 1\n"
+        "    return merged\n",
+    ),
 }
 
 
