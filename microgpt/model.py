@@ -14,7 +14,7 @@ from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import whole
 from microgpt.documents import surprises
-from microgpt.sampling import Sampling, sample, sample_many
+from microgpt.sampling import Sampling, Stream, draw, sample, sample_many
 
 TRIES = 100  # documents drawn for each one asked for, where some are excluded
 
@@ -95,6 +95,8 @@ class Model:
         self.config, self.training = checkpoint.config, checkpoint.training
         self.tokenizer = tokenizer.create(checkpoint.vocabulary, ())
         self.bigram = _bigram(checkpoint)
+        feed = self.training.get("feed")
+        self.endless = isinstance(feed, dict) and feed.get("kind") in ("windows", "stream")
         self.engine_name, self.options = engine or engines.default(), options or {}
         self.engine = engines.create(
             self.engine_name, self.config, checkpoint.state, **self.options
@@ -174,6 +176,40 @@ class Model:
             )
         return kept
 
+    def write(
+        self,
+        tokens: int,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        i: int = 0,
+        prefix: str = "",
+    ) -> str:
+        """Return running text: a prefix, and so many tokens; fewer where the text ends.
+
+        Where block_size is full, the model goes on from the last half of what it read.
+
+        Args:
+            tokens: how many follow the prefix at most.
+            sampling: how each is chosen.
+            seed, i: text i of a seed has a stream of its own.
+            prefix: what the text begins with.
+
+        Raises:
+            ValueError: the prefix cannot be read.
+        """
+        written, size = self.tokenizer.ids(prefix), self.config.block_size
+        most, rng = len(written) + tokens, Stream(seed, i)
+        with self._turn:
+            while len(written) < most:
+                seen = written[len(written) - size // 2 :] if len(written) >= size else written
+                for token, _ in islice(
+                    draw(self.engine, rng, sampling or Sampling(), [*seen]), most - len(written)
+                ):
+                    if token == self.tokenizer.bos:
+                        return self.tokenizer.decode(written)
+                    written.append(token)
+        return self.tokenizer.decode(written)
+
     def score(self, text: str) -> Score:
         """Return how likely the model holds a document, as far as block_size lets it read.
 
@@ -182,7 +218,7 @@ class Model:
         """
         size = self.config.block_size
         bos, *ids, end = self.tokenizer.encode(text)
-        tokens = [bos, *ids, end][: size + 1]
+        tokens = [bos, *ids, *([] if self.endless else [end])][: size + 1]
         with self._turn:
             logits = self.engine.inspect(tokens[:-1])["logits"].tolist()
         return Score(

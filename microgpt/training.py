@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from microgpt import dataset, engines
+from microgpt import dataset, engines, text
 from microgpt.arrays import State
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
@@ -143,7 +143,7 @@ class Run(Generic[AnyFeed]):
 
         Args:
             checkpoint: the run.
-            feed: the one that the run began with; made from the record if it was Pretraining.
+            feed: the one that the run began with; made from the record if it read files.
             steps: how many the run has in the end, if not as many as it was planned with. The
                 learning rate follows the new plan, so it jumps; patience starts over.
             quantization: the one that the run began with.
@@ -156,7 +156,7 @@ class Run(Generic[AnyFeed]):
         if "adam.t" not in checkpoint.state:
             raise ValueError("it is a model, not a run that was interrupted: nothing to resume")
         try:
-            feed = Pretraining.of(checkpoint) if feed is None else feed
+            feed = text.of(checkpoint) if feed is None else feed
             _check_feed(feed, record["feed"])
             if record["quantized"] != (quantization is not None):
                 raise ValueError("give the quantization that the run began with, or none if none")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from microgpt import files
-from microgpt.cli.terminal import note, say, visible
+from microgpt.cli.terminal import note, say, tell, visible
 from microgpt.llm import pretrained
 from microgpt.llm.language import LanguageModel, Message
 from microgpt.model import Score
@@ -51,19 +51,6 @@ def _going_on(
         first = next(pieces, "")
     yield prefix + first
     yield from pieces
-
-
-def tell(pieces: Iterable[str]) -> str:
-    """Write a text as it comes, and return it; its lines are lines."""
-    said = []
-    for piece in pieces:
-        for i, part in enumerate(piece.split("\n")):
-            if i:
-                say("", flush=True)
-            say(part, flush=True, end="")
-        said.append(piece)
-    say("", flush=True)
-    return "".join(said)
 
 
 def write(

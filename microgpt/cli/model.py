@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from microgpt import checkpoint, dataset, files, sampling
 from microgpt.cli import language, options
 from microgpt.cli.commands import group
-from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.cli.terminal import lines, note, say, tell, visible
 from microgpt.llm import export as stock
 from microgpt.llm import pretrained
 from microgpt.llm.architecture import Architecture
@@ -51,8 +51,8 @@ def sample(
 ) -> None:
     """Invent new names, a line each.
 
-    MODEL is a file that train wrote. Or it is a published model, a folder of Hugging Face or a GGUF
-    file: then it goes on with --prefix, once unless -n says otherwise.
+    MODEL is a file that train wrote. A model of running text, or a published one (a folder of
+    Hugging Face, a GGUF file), goes on with --prefix, once unless -n says otherwise.
     """
     own = options.of_engine(dtype=dtype, device=device)
     if data and not new:
@@ -63,15 +63,20 @@ def sample(
     if unseeded:
         given["seed"] = sampling.fresh_seed()
     given["prefix"] = given["prefix"] or ""
-    if pretrained.is_one(model):
+    published = pretrained.is_one(model)
+    loaded = language.opened(model, engine, own) if published else Model.load(model, engine, own)
+    if not isinstance(loaded, Model) or loaded.endless:
         language.refuse_what_is_for_names(new, data)
         if context.get_parameter_source("count") is ParameterSource.DEFAULT:
             given["count"] = 1
-        texts = language.sample(language.opened(model, engine, own), tokens, **given)
+        texts = (
+            _running(loaded, tokens, **given)
+            if isinstance(loaded, Model)
+            else language.sample(loaded, tokens, **given)
+        )
         if unseeded and not as_json:
             note(f"--seed {given['seed']}")
         return language.write(texts, given | {"tokens": tokens}, out, as_json)
-    loaded = Model.load(model, engine, own)
     names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())
     if unseeded and not as_json:
         note(f"--seed {given['seed']}")
@@ -80,6 +85,14 @@ def sample(
         return files.write(out, "".join(f"{line}\n" for line in made))
     for line in made:
         say(line)
+
+
+def _running(
+    model: Model, tokens: int, prefix: str, count: int, seed: int, **given: Any
+) -> Iterator[Iterator[str]]:
+    """Yield running texts, each in one piece."""
+    for i in range(count):
+        yield iter([model.write(tokens, sampling.Sampling(**given), seed, i, prefix)])
 
 
 def _known(model: Model, data: str | None) -> set[str]:
@@ -116,12 +129,17 @@ def chat(
         return language.chat(language.opened(model, engine, own), tokens, **given)
     loaded = Model.load(model, engine, own)
     sampling.Sampling(given["temperature"], given["top_k"], given["top_p"])
+    endless = {"seed": sampling.fresh_seed()} | {k: v for k, v in given.items() if v is not None}
     while True:
         try:
             prefix = input("> " if sys.stdin.isatty() else "")
         except EOFError:
             return
         try:
+            if loaded.endless:
+                for pieces in _running(loaded, tokens, prefix=prefix, **endless):
+                    tell(pieces)
+                continue
             for name in loaded.sample(**given, prefix=prefix):
                 say(name, flush=True)
         except ValueError as error:  # a slip of the fingers does not end the conversation
@@ -160,7 +178,7 @@ def score(
             continue
         if not as_json:
             if isinstance(loaded, Model):
-                _print_score(scores[-1], loaded.tokenizer.unit)
+                _print_score(scores[-1], loaded)
             else:
                 language.print_score(scores[-1])
     if scores or not refused:
@@ -178,7 +196,8 @@ def _documents(text: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield f"line {number}: ", line.strip()
 
 
-def _print_score(scored: Score, unit: str) -> None:
+def _print_score(scored: Score, model: Model) -> None:
+    unit = model.tokenizer.unit
     bigrams: Sequence[float | None] = scored.bigram or [None] * len(scored.tokens)
     edge = "" if unit == "character" else "|"  # a token may begin with a space
     names = [f"{edge}{visible(token)}{edge}" if token else "BOS" for token in scored.tokens]
@@ -191,9 +210,14 @@ def _print_score(scored: Score, unit: str) -> None:
     mean = sum(scored.bigram) / len(scored.bigram) if scored.bigram else None
     shown = f"{mean:8.4f}" if mean is not None else "       -"
     say(f"  {'mean':{width}}  {'':11}{scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
-    what = "the whole document" if scored.complete else f"its first {len(scored.tokens)} {unit}s"
+    whole = scored.complete or (model.endless and not scored.cut)
+    what = (
+        ("the text" if model.endless else "the whole document")
+        if whole
+        else f"its first {len(scored.tokens)} {unit}s"
+    )
     say(f"  {what}: probability {scored.probability:.3g}")
-    if not scored.complete:
+    if not whole:
         unread = f"; {scored.cut!r} was not read" if scored.cut else ""
         say(f"  the model can see {len(scored.tokens)} {unit}s and not what follows{unread}")
     say("")

@@ -33,7 +33,7 @@ tokens = click.option(
     "--tokens",
     type=click.IntRange(1),
     default=64,
-    help="Of a published model: how many tokens a text may have.",
+    help="Of a model of text, not names: how many tokens it may write.",
 )
 engine = click.option(
     "--engine",

@@ -495,7 +495,7 @@ def make_kit(out: Path, pyodide: str) -> None:
     from microgpt.school import kit
 
     found = Path(pyodide).is_dir()
-    kit.write(out, (lambda place: export(None, str(place), pyodide)) if found else None)
+    kit.write(out, (lambda place: export([], str(place), pyodide)) if found else None)
     if not found:
         note(f"without the lab: {pyodide} is not there; `npm install pyodide@{PYODIDE}` makes it")
     say(f"{out / 'index.html'}")

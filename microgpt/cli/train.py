@@ -15,16 +15,19 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
 from microgpt.cli.progress import advance, best, can_spread, log, parts, save, save_model
-from microgpt.cli.terminal import note, say
+from microgpt.cli.terminal import note, say, tell
 from microgpt.config import Adam
+from microgpt.corpus import Corpus
 from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
+from microgpt.text import FEEDS, RunningText, of
 from microgpt.tokenizer import Tokenizer, create, named
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
+WRITTEN = 300  # tokens of running text, printed at the end
 SETTINGS = ("steps", "lr", "warmup", "patience")
 ENGINE = ("dtype", "device", "autocast", "compile", "fsdp", "micro_batch")
 OPTIMIZER = ("beta1", "beta2", "weight_decay")
@@ -74,7 +77,7 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
     help="Take options from a file: n_embd = 32, ...",
 )
 @options.data(
-    "names, world, - (standard input), or a file of one document a line.",
+    "names, world, -, a file of one document a line, a folder, or '*.jsonl'.",
     default="names, or world where these cannot be fetched",
 )
 @options.engine
@@ -92,7 +95,9 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
     default=Tokenizer.name,
     help="Also bpe:N, to learn N tokens of byte pairs, or a tokenizer.json.",
 )
-@click.option("--batch", type=int, default=1, help="Documents a step.")
+@click.option("--windows", is_flag=True, help="Learn running text: windows of it, at random.")
+@click.option("--stream", is_flag=True, help="The same in order, of text of any length.")
+@click.option("--batch", type=int, default=1, help="Documents, or windows, a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
 @click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
 @click.option("--warmup", type=int, default=0, help="Steps over which the rate rises.")
@@ -182,15 +187,24 @@ def _to_go_on(out: str | None) -> str:
     return f"its last checkpoint is {parts(out)}; to go on: {command}"
 
 
-def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
-    data = dataset.load(given["data"]) if given["data"] else dataset.default()
+def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
+    if given["windows"] and given["stream"]:
+        raise click.UsageError("--windows are taken at random, --stream is in order: give one")
     start = Checkpoint.load(given["start"]) if given["start"] else None
     if start:
         fixed = {name: getattr(start.config, name) for name in SIZES}
         fixed["tokenizer"] = create(start.vocabulary, ()).name
         _refuse_changes(context, fixed, "--from")
     vocabulary = start.vocabulary if start else named(given["tokenizer"])
-    feed = Pretraining(data, **{name: given[name] for name in FEED}, vocabulary=vocabulary)
+    fed = {name: given[name] for name in FEED} | {"vocabulary": vocabulary}
+    feed: Pretraining | RunningText
+    if given["windows"] or given["stream"]:
+        kind = FEEDS["stream" if given["stream"] else "windows"]
+        size = start.config.block_size if start else given["block_size"]
+        feed = kind(Corpus(given["data"] or dataset.default().name), size, **fed)
+    else:
+        data = dataset.load(given["data"]) if given["data"] else dataset.default()
+        feed = Pretraining(data, **fed)
     return Run(
         feed,
         Settings(
@@ -204,7 +218,7 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     )
 
 
-def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
+def _resume(context: click.Context, given: dict[str, Any]) -> Run[Any]:
     path = given["resume"]
     if given["start"]:
         raise click.UsageError("--resume goes on with a run, --from begins one; give one of them")
@@ -216,7 +230,7 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     if lineage.kind(loaded) in lineage.TUNED:
         raise click.UsageError(f"{path} was tuned: microgpt tune --resume {path} goes on with it")
     try:
-        feed = Pretraining.of(loaded, dataset.load(given["data"])) if given["data"] else None
+        feed = of(loaded, given["data"])
         run = Run.resume(loaded, feed, given["steps"] if _is_given(context, "steps") else None)
     except FileNotFoundError as error:
         raise click.UsageError(
@@ -246,20 +260,21 @@ def _is_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
-def _settings(run: Run[Pretraining]) -> dict[str, Any]:
+def _settings(run: Run[Any]) -> dict[str, Any]:
     """Return the options that would make the run again, by name."""
     given = {"data": run.feed.dataset.name, "engine": run.engine_name, **run.options}
     given |= {name: getattr(run.settings, name) for name in SETTINGS}
     given |= {name: getattr(run.settings.optimizer, name) for name in OPTIMIZER}
     given |= {name: run.feed.record()[name] for name in FEED}
     given["tokenizer"] = run.feed.tokenizer.name
+    given |= {kind: run.feed.record()["kind"] == kind for kind in FEEDS}
     given |= {name: getattr(run.config, name) for name in SIZES}
     return dict.fromkeys(SHOWN) | given
 
 
-def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> None:
+def _check_files(run: Run[Any], out: str | None, given: dict[str, Any]) -> None:
     """Refuse, before the first step, files that the run must not write over or cannot write."""
-    inputs = [run.feed.dataset.name, os.environ.get("MICROGPT_NAMES"), given["start"]]
+    inputs = [*_read(run.feed.dataset.name), os.environ.get("MICROGPT_NAMES"), given["start"]]
     inputs += [given["resume"]] if given["resume"] != out else []
     taken = [path for path in inputs if path]
     for path in (out, out and given["keep_best"] and best(out), given["log"]):
@@ -268,7 +283,12 @@ def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) 
             taken.append(path)
 
 
-def _continued(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> Run[Pretraining]:
+def _read(data: str) -> list[str]:
+    """Return the files that data are read from."""
+    return [] if data in dataset.UNNAMED else [str(path) for path in dataset.paths(data)]
+
+
+def _continued(run: Run[Any], out: str | None, given: dict[str, Any]) -> Run[Pretraining]:
     """Return the run that --out holds, if it is this one, stopped: it ends as this one would.
 
     Raises:
@@ -302,7 +322,7 @@ def _plan(run: Checkpoint) -> list[Any]:
     return [run.config, *(run.training.get(part) for part in parts)]
 
 
-def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
+def _warn(run: Run[Any], given: dict[str, Any]) -> None:
     """Say what is not as it would be expected."""
     data, size, unit = run.feed.dataset, run.config.block_size, run.feed.tokenizer.unit
     if not (given["data"] or given["resume"]) and data.name != "names":
@@ -318,12 +338,15 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
         note(odd)
 
 
-def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
+def _introduce(run: Run[Any], given: dict[str, Any]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
     config, data, start = run.config, run.feed.dataset, given["start"]
     unit = run.feed.tokenizer.unit
+    what = f"{len(data.documents):,} documents"
+    if isinstance(run.feed, RunningText):
+        what = f"{run.feed.survey.characters:,} characters of running text"
     say(
-        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} {unit}s; "
+        f"{data.name}: {what}, {config.vocab_size - 1} {unit}s; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
     if given["resume"] or run.step:  # how it began was said when it began
@@ -332,16 +355,19 @@ def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
-        known = value is None or (start and name in (*SIZES, "tokenizer"))
+        known = value in (None, False) or (start and name in (*SIZES, "tokenizer"))
         if not known and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     say(f"repeat with: {shlex.join(words)}", flush=True)
 
 
-def _report(run: Run[Pretraining], quiet: bool) -> None:
+def _report(run: Run[Any], quiet: bool) -> None:
     """Print what the loss means, and twenty names."""
     if not quiet and (run.test or run.losses):
         _explain(run)
+    if isinstance(run.feed, RunningText):
+        tell([run.model().write(WRITTEN, seed=run.feed.seed)])
+        return
     names = run.model().sample(20)
     for name in names:
         say(name)
@@ -351,15 +377,20 @@ def _report(run: Run[Pretraining], quiet: bool) -> None:
         say(f"{len(names) - old} of these {len(names)} names are new; {old} are in the data")
 
 
-def _explain(run: Run[Pretraining]) -> None:
+def _documents(run: Run[Any]) -> str:
+    return "windows" if isinstance(run.feed, RunningText) else "documents"
+
+
+def _explain(run: Run[Any]) -> None:
     """Print the loss beside those of knowing nothing and of counting pairs."""
     uniform, bigram = run.baselines()
     if run.test:
-        say(f"loss on {len(run.test):,} held-out documents (nats/token):")
+        say(f"loss on {len(run.test):,} held-out {_documents(run)} (nats/token):")
         loss = run.test_loss()
     else:
         last = run.losses[-50:]
-        say(f"loss (nats/token) over the last {len(last)} steps, on documents that it learns from:")
+        what = f"{_documents(run)} that it learns from"
+        say(f"loss (nats/token) over the last {len(last)} steps, on {what}:")
         loss = sum(last) / len(last)
     say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
     say(f"  {bigram:.4f}  counting pairs of {run.feed.tokenizer.unit}s")

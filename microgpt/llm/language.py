@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgpt import engines
 from microgpt.arrays import Array
@@ -141,7 +142,7 @@ class LanguageModel:
         self._read = []
         seen: dict[str, Any] = self._engine.inspect(tokens)
         probs = [self.lens(stream) for stream in seen["residual"]]
-        best = [np.argsort(-row, axis=-1, kind="stable")[:, :LIKELIEST] for row in probs]
+        best = [_likeliest(row) for row in probs]
         texts = [[[self.spell(token) for token in ids] for ids in row.tolist()] for row in best]
         seen["tokens"] = [self.spell(token) for token in tokens]
         seen["lens"] = np.array(texts)
@@ -155,7 +156,7 @@ class LanguageModel:
         last = {name: numbers.tolist() for name, numbers in self._last.items()}
         norm, a = floats.read().norm, self.architecture
         normed = [norm(x, last, "final_norm", a) if a.final_norm else x for x in stream.tolist()]
-        logits = np.array(normed) @ self._head.T.astype(float)
+        logits = (np.array(normed, self._head.dtype) @ self._head.T).astype(float)
         exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(exps / exps.sum(axis=-1, keepdims=True))
 
@@ -209,6 +210,14 @@ class LanguageModel:
         logits: list[float] = self._engine.step(token).tolist()
         self._read.append(token)
         return logits
+
+
+def _likeliest(probs: Array) -> NDArray[np.intp]:
+    """Return (T, 5): the likeliest tokens of each row (T, vocab_size), the likeliest first."""
+    few = min(LIKELIEST, probs.shape[-1])
+    found = np.argpartition(-probs, few - 1, axis=-1)[:, :few]  # to sort all takes seconds
+    order = np.argsort(-np.take_along_axis(probs, found, -1), axis=-1, kind="stable")
+    return np.take_along_axis(found, order, -1)
 
 
 def _refuse(message: str) -> None:

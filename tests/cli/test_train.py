@@ -437,3 +437,25 @@ def test_a_model_of_byte_pairs_does_what_others_do(cli: Command) -> None:
     assert "BOS" in shown
     other = cli("train", "--data", "world", "--from", "m", "--tokenizer", "bpe:301", check=False)
     assert "--tokenizer is bpe:300 there; --from cannot change it" in complaint(other)
+
+
+def test_running_text(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one\\ntwo three"}\n' * 60)
+    (tmp_path / "bad.json").write_text('"one"\n{"body": "two"}\n')
+    words = ["train", "--data", "*.jsonl", "--val", "0.1", "--steps", "40", "--n-embd", "4"]
+    for way in ("--windows", "--stream"):
+        done = cli(*words, way, "-o", way.strip("-"))
+        first, again, *_ = done.stdout.splitlines()
+        assert first.startswith("*.jsonl: 780 characters of running text, 9 characters; ")
+        assert again.endswith(f"--n-embd 4 --n-head 4 --block-size 16 --val 0.1 {way}")
+        assert re.search(r"^loss on \d+ held-out windows", done.stdout, re.M)
+        assert "in the data" not in done.stdout
+    text = cli("sample", "windows", "--seed", "1", "--temperature", "2").stdout
+    assert "\\u000a" not in text, "its lines are lines"
+    (tmp_path / "bad.json").rename(tmp_path / "bad.jsonl")
+    for refused, says in (
+        ("train --data a.jsonl --windows --stream", "give one"),
+        ("train --windows --data bad.jsonl -o bad", "bad.jsonl, line 2: "),
+    ):
+        assert says in complaint(cli(*refused.split(), check=False))
+    assert not (tmp_path / "bad").exists()
