@@ -3,15 +3,16 @@
 import json
 import math
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import microgpt
 from microgpt.school import course, figures, pages
-from scripts import lesson_runs
 
 LESSONS = course.lessons()
+lesson_runs = import_module("scripts.lesson_runs")
 SOURCES = [*course.FOLDER.glob("*.md"), course.TOUR]
 
 
