@@ -426,7 +426,7 @@ def exchange(
     documents = dataset.load(data) if data else dataset.default()
     files.target(out, [file])
     results = swap.load_results(out)
-    say(f"{text.file} gives: {', '.join(taken)}")
+    _paragraph(f"{text.file} gives: {', '.join(taken)}", "")
     parted = swap.part(source, text.file)
     for line in [f"While both read {swap.DOCUMENT!r}:", *str(parted).splitlines()]:
         say(line, flush=True)

@@ -169,16 +169,18 @@ def test_watch_checks_at_every_save_and_at_enter(tmp_path: Path, folder: Folder)
             assert watch.stdout
             return next(line for line in watch.stdout if text in line)
 
-        assert "press Enter" in until("Watching")
-        until("not yet")
-        watch.stdin.write("\n")
-        watch.stdin.flush()
-        until("not yet")
-        write(folder, "[" + RIGHT)  # a slip of the fingers
-        assert "`return [[" in until("mend this first")
-        write(folder, RIGHT)
-        until("1 tokens  passed")
-        watch.terminate()
+        try:
+            assert "press Enter" in until("Watching")
+            until("not yet")
+            watch.stdin.write("\n")
+            watch.stdin.flush()
+            until("not yet")
+            write(folder, "[" + RIGHT)  # a slip of the fingers
+            assert "in `def encode(doc, alphabet): return [[" in until("mend this first")
+            write(folder, RIGHT)
+            until("1 tokens  passed")
+        finally:
+            watch.terminate()
 
 
 @pytest.mark.parametrize(
