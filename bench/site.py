@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = export(None, f"{folder}/site", given.pyodide)
+        site = export([], f"{folder}/site", given.pyodide)
         files = [file for file in site.rglob("*") if file.is_file()]
         figures: dict[str, Any] = {
             "files": len(files),

@@ -1,4 +1,4 @@
-"""Measure post-training: sums learned in four ways, and each reward beside its exact optimum.
+"""Measure post-training: sums in four ways, rewards beside their exact optimum, and tastes.
 
     python -m bench.tuning [--out FILE.json]
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ from microgpt.rewards import Reward, judge
 from microgpt.rewards.builtin import answers
 from microgpt.sampling import Sampling
 from microgpt.training import Run, Settings
-from microgpt.tuning import FineTuning, Reference, Reinforcement, Rejection, lineage
+from microgpt.tuning import (
+    FineTuning,
+    Preferences,
+    Reference,
+    Reinforcement,
+    Rejection,
+    lineage,
+)
 from microgpt.tuning.completions import complete, text
 from microgpt.tuning.feeds import Tuning
 from microgpt.tuning.optimum import optimum
@@ -40,6 +47,12 @@ PRETRAINING = {"steps": 1000, "batch": 32, "n_embd": 32, "block_size": 10}
 TRIES = 8
 REWARDS = {"vowel": 0.05, "length:5": 0.05, "has:z": 0.05, "novel": 0.05, "like:world": 0.2}
 CLOSED = {"vowel": 0.3, "has:z": 0.3, "like:world": 0.2}  # at these beta the optimum is known well
+TASTES: dict[str, Callable[[str], float]] = {
+    "short": lambda name: -len(name),
+    "ends in a": lambda name: float(name.endswith("a")),
+    "many vowels": lambda name: sum(letter in "aeiou" for letter in name) / len(name),
+}
+CHOICES = (10, 25, 50, 100)
 
 
 def measure() -> dict[str, Any]:
@@ -50,6 +63,7 @@ def measure() -> dict[str, Any]:
         "sums": sums(),
         "rewards": [reward(name, beta) for name, beta in REWARDS.items()],
         "closed_form": [closed_form(name, beta) for name, beta in CLOSED.items()],
+        "tastes": tastes(),
     }
 
 
@@ -162,6 +176,39 @@ def closed_form(name: str, beta: float) -> dict[str, Any]:
     best = optimum(judge(lineage.reward(base.checkpoint, name), texts), beta)
     exact = {"reward": best.reward, "kl": best.kl, "effective": best.effective}
     return found | {"exact": {name: round(value, 3) for name, value in exact.items()}}
+
+
+def tastes() -> dict[str, dict[int, dict[str, float]]]:
+    """Return how often a new name is liked better than an old one; 0.5 means no difference."""
+    base = microgpt.train("names", steps=3000, batch=32, val=0.1, seed=SEEDS[0]).model()
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for taste, worth in TASTES.items():
+        for count in CHOICES:
+            shares = [liked(base, worth, count, seed) for seed in SEEDS]
+            figures = {"mean": statistics.mean(shares), "least": min(shares), "most": max(shares)}
+            rounded = {name: round(value, 3) for name, value in figures.items()}
+            found.setdefault(taste, {})[count] = rounded
+    return found
+
+
+def liked(base: Model, worth: Callable[[str], float], count: int, seed: int) -> float:
+    """Return the share of new names liked better than old ones, equally liked ones half."""
+    names = [name for name in base.sample(30 * count, 1.0, seed=seed) if name]
+    pairs = [pair for pair in zip(names[::2], names[1::2], strict=False) if differ(worth, *pair)]
+    lines = ["\t".join(sorted(pair, key=worth, reverse=True)) for pair in pairs[:count]]
+    assert len(lines) == count
+    feed = Preferences(Reference("base", base.checkpoint), dataset.of(lines), seed=seed)
+    going = Run(feed, Settings(100, 0.001, Adam(0.9)), start=base.checkpoint)
+    for _ in going.advance():
+        pass
+    new, old = (model.sample(2000, 1.0, seed=seed + 1) for model in (going.model(), base))
+    earned = zip(map(worth, filter(None, new)), map(worth, filter(None, old[::-1])), strict=False)
+    return statistics.mean((a > b) + (a == b) / 2 for a, b in earned)
+
+
+def differ(worth: Callable[[str], float], first: str, second: str) -> bool:
+    """Tell whether one of two names is liked better."""
+    return worth(first) != worth(second)
 
 
 if __name__ == "__main__":

@@ -155,10 +155,11 @@ def build(name: str, checkpoint: Checkpoint, title: str | None = None) -> Built:
 
 def check_model(name: str, checkpoint: Checkpoint) -> None:
     """Raise ValueError unless there is such a cartridge and it can hold the model."""
+    letters = checkpoint.characters
     rom.fit(name, checkpoint.config, checkpoint.state)
-    if checkpoint.vocabulary != VOCABULARY:
+    if letters != VOCABULARY:
         raise ValueError(
-            f"the model's vocabulary is {checkpoint.vocabulary!r}; a cartridge has letters for "
+            f"the model's vocabulary is {letters!r}; a cartridge has letters for "
             "a-z only: train it on names of these"
         )
 

@@ -2,8 +2,8 @@
 
 The tensors have the engines' names (`wte`, `layer0.attn_wq`, `adam.m.wte`, `adam.t`); the metadata
 is `format` ("microgpt 1") and, as JSON, `config`, `vocabulary` and `training`, the run's record. A
-model is a checkpoint without `adam.*`. The vocabulary is a string of characters; a tokenizer of
-another kind takes its place as an object whose `type` names the kind.
+model is a checkpoint without `adam.*`. The vocabulary is a string of characters; a tokenizer.json
+takes its place as an object of that `type`, with its `name` and, as `settings`, what it holds.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from microgpt import files
 from microgpt.arrays import BROWSER, State, finite, shape
 from microgpt.config import GPTConfig
-from microgpt.tokenizer import shorten
+from microgpt.tokenizer import SubwordTokenizer, Vocabulary, characters, shorten
 
 if not BROWSER:  # there, models come as JSON
     import numpy as np
@@ -24,6 +24,7 @@ if not BROWSER:  # there, models come as JSON
     from safetensors.numpy import save as to_safetensors
 
 FORMAT = "microgpt 1"
+SUBWORDS = "tokenizer.json"
 SHIPPED = Path(__file__).parent / "data" / "model.safetensors"  # small, and trained
 
 
@@ -36,17 +37,26 @@ class Checkpoint:
     """
 
     config: GPTConfig
-    vocabulary: str  # its characters in the order of their ids; BOS follows
+    vocabulary: Vocabulary  # its characters in the order of their ids, or its tokens; BOS follows
     state: State  # parameters (outputs, inputs) by name; adam.* too if the run is to go on
     training: dict[str, Any] = field(default_factory=dict)  # the record of the run: JSON
 
     def __post_init__(self) -> None:
-        if len(set(self.vocabulary)) + 1 != self.config.vocab_size:
+        if isinstance(self.vocabulary, str):
+            count, what = len(set(self.vocabulary)), "characters"
+        else:
+            count, what = self.vocabulary.bos, "tokens"
+        if count + 1 != self.config.vocab_size:
             raise ValueError(
-                f"a vocabulary of {len(set(self.vocabulary))} characters and BOS does not make "
+                f"a vocabulary of {count} {what} and BOS does not make "
                 f"the config's vocab_size {self.config.vocab_size}"
             )
         check_state(self.config, self.state)
+
+    @property
+    def characters(self) -> str:
+        """Its vocabulary; raises ValueError if its tokens are not characters."""
+        return characters(self.vocabulary)
 
     def model(self) -> "Checkpoint":
         """Return the model alone, without the state of its training."""
@@ -94,17 +104,21 @@ class Checkpoint:
             raise ValueError(f"{path} is not a model that microgpt can use: {error}") from None
 
 
-def metadata(config: GPTConfig, vocabulary: str, training: dict[str, Any]) -> dict[str, str]:
+def metadata(config: GPTConfig, vocabulary: Vocabulary, training: dict[str, Any]) -> dict[str, str]:
     """Return what a file says beside its tensors."""
+    said: Any = vocabulary
+    if isinstance(vocabulary, SubwordTokenizer):
+        settings = json.loads(vocabulary.settings)
+        said = {"type": SUBWORDS, "name": vocabulary.name, "settings": settings}
     return {
         "format": FORMAT,
         "config": json.dumps(asdict(config)),
-        "vocabulary": json.dumps(vocabulary),
+        "vocabulary": json.dumps(said),
         "training": json.dumps(training),
     }
 
 
-def parse(metadata: Mapping[str, str]) -> tuple[GPTConfig, str, dict[str, Any]]:
+def parse(metadata: Mapping[str, str]) -> tuple[GPTConfig, Vocabulary, dict[str, Any]]:
     """Return the config, the vocabulary and the training record that a file's metadata hold.
 
     Raises:
@@ -116,11 +130,14 @@ def parse(metadata: Mapping[str, str]) -> tuple[GPTConfig, str, dict[str, Any]]:
         json.loads(metadata[name]) for name in ("config", "vocabulary", "training")
     )
     if isinstance(vocabulary, dict) and "type" in vocabulary:
-        raise ValueError(
-            f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
-            "version does not know; it knows characters"
-        )
-    if not isinstance(vocabulary, str) or not isinstance(training, dict):
+        if vocabulary["type"] != SUBWORDS:
+            raise ValueError(
+                f"its tokenizer is of the type {shorten(str(vocabulary['type']))}, which this "
+                f"version does not know; it knows characters, and {SUBWORDS}"
+            )
+        name = str(vocabulary["name"])
+        vocabulary = SubwordTokenizer(json.dumps(vocabulary["settings"]), name)
+    if not isinstance(vocabulary, str | SubwordTokenizer) or not isinstance(training, dict):
         raise ValueError("the vocabulary must be a string and the training record a JSON object")
     return GPTConfig(**config), vocabulary, training
 

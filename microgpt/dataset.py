@@ -6,8 +6,10 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import glob
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -20,6 +22,7 @@ SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # o
 WORLD = Path(__file__).parent / "data" / "names.txt"
 UNNAMED = ("-", "(a list)")  # names of datasets that cannot be loaded again
 TIMEOUT = 5  # seconds without an answer, after which the published names cannot be fetched
+READ = (".txt", ".jsonl")  # files of a folder that are read, in gzip too
 GZIP = b"\x1f\x8b"  # how a file of gzip begins
 PACKED = {  # how files begin that have to be unpacked first
     b"PK\x03\x04": "a zip archive",
@@ -35,9 +38,9 @@ BREAKS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # end a line for some programs, but
 class Dataset:
     """Documents, and what is needed to find and recognise them again."""
 
-    name: str  # "names", "world", the path of a file, "-" (standard input), or "(a list)"
+    name: str  # "names", "world", a path, "-" (standard input), or "(a list)"
     documents: tuple[str, ...]  # in file order, duplicates kept
-    sha256: str  # of the file
+    sha256: str  # of the file; of many, of their sha256
 
     def odd_break(self) -> str | None:
         """Return a line about the first character that only seems to end a line; None without."""
@@ -62,21 +65,53 @@ class Split:
 
 
 def load(name: str) -> Dataset:
-    """Return the documents of "names" (published), "world" (built in), "-" (stdin) or a file.
+    """Return the documents of "names" (published), "world" (built in), "-" (stdin), or of files.
+
+    Files are one, all that match a pattern with a *, or those of a folder.
 
     Raises:
         OSError: the file cannot be read, or the published list cannot be fetched.
         ValueError: the file is not text, holds no documents, or is not the published list.
     """
-    if name == "names":
-        return parse(name, published().read_bytes())
-    if name == "world":
-        return parse(name, WORLD.read_bytes())
     if name == "-":
         return parse(name, sys.stdin.buffer.read() if sys.stdin else b"")
+    found = paths(name)
+    if name in ("names", "world") or found == [Path(name)]:
+        return parse(name, found[0].read_bytes())
+    read = [parse(str(path), path.read_bytes()) for path in found]
+    documents = tuple(document for each in read for document in each.documents)
+    return Dataset(name, documents, _sha256("".join(each.sha256 for each in read).encode()))
+
+
+def paths(name: str) -> list[Path]:
+    """Return the files of a name that load takes, in a fixed order.
+
+    Raises:
+        OSError: the published list cannot be fetched.
+        ValueError: it is an address, or no file is there.
+    """
+    if name == "names":
+        return [published()]
+    if name == "world":
+        return [WORLD]
     if "://" in name:
         raise ValueError(f"{name} is an address; download it first, and give the file")
-    return parse(name, Path(name).read_bytes())
+    path = Path(name)
+    if path.is_dir():
+        found = [each for each in path.rglob("*") if kind(each.name) in READ and each.is_file()]
+    elif "*" in name and not path.exists():
+        found = [Path(each) for each in glob(name, recursive=True) if Path(each).is_file()]
+    else:
+        return [path]
+    if not found:
+        raise ValueError(f"{name} leads to no file; give a file, a pattern, or a folder of these: "
+                         f"{', '.join(READ)}")  # fmt: skip
+    return sorted(found)
+
+
+def kind(name: str) -> str:
+    """Return what sort of file a name says: .txt, .jsonl, ..., whether in gzip or not."""
+    return Path(name.removesuffix(".gz")).suffix.lower()
 
 
 def default() -> Dataset:
@@ -96,13 +131,12 @@ def parse(name: str, data: bytes) -> Dataset:
         ValueError: they are not text, hold no documents, or a line of JSON Lines holds no text.
     """
     lines = _text(name, data).split("\n")
-    kind = Path(name.removesuffix(".gz")).suffix.lower()
-    if kind == ".json":
+    if kind(name) == ".json":
         raise ValueError(
             f'{name} is JSON; give JSON Lines (.jsonl), {{"text": "..."}} on each line'
         )
-    if kind == ".jsonl":
-        lines = [_json_line(name, i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    if kind(name) == ".jsonl":
+        lines = [json_line(name, i, line) for i, line in enumerate(lines, 1) if line.strip()]
     documents = tuple(line.strip() for line in lines if line.strip())
     if not documents:
         raise ValueError(f"{name} holds no documents; give one a line")
@@ -198,13 +232,9 @@ def _fetch(cached: Path) -> None:
 def _text(name: str, data: bytes) -> str:
     """Return the text in a file's bytes, every line of it ended by LF."""
     if data.startswith(GZIP):
-        try:
+        with naming(name):
             data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{name} cannot be unpacked: {error}; give the whole file") from None
-    for start, what in PACKED.items():
-        if data.startswith(start):
-            raise ValueError(f"{name} is {what}; unpack it, and give one document a line")
+    check_packed(name, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -214,7 +244,24 @@ def _text(name: str, data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _json_line(name: str, number: int, line: str) -> str:
+@contextmanager
+def naming(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Say in one line, with a file's name, that gzip cannot unpack it."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{name} cannot be unpacked: {error}; give the whole file") from None
+
+
+def check_packed(name: str, data: bytes) -> None:
+    """Raise ValueError for a file that has to be unpacked first."""
+    for start, what in PACKED.items():
+        if data.startswith(start):
+            raise ValueError(f"{name} is {what}; unpack it, and give one document a line")
+
+
+def json_line(name: str, number: int, line: str) -> str:
+    """Return the text of a line of JSON Lines; raises ValueError where it has none."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

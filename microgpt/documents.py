@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Protocol
 
-from microgpt.config import GPTConfig
-
 Document = Sequence[int]
 Batch = Sequence[Document]
 Weights = Sequence[Sequence[float]]  # for each document, a number for each of its positions
@@ -49,7 +47,7 @@ def check_context(config: Sizes, count: int) -> None:
         )
 
 
-def check_batch(config: GPTConfig, batch: Batch, weights: Weights | None = None) -> None:
+def check_batch(config: Sizes, batch: Batch, weights: Weights | None = None) -> None:
     """Raise ValueError unless the batch can be trained on, with a weight for every position."""
     if not len(batch):
         raise ValueError("the batch is empty; give at least one document")
@@ -71,7 +69,7 @@ def diverged() -> ValueError:
 
 
 def check_training(
-    config: GPTConfig,
+    config: Sizes,
     batches: Sequence[Batch],
     learning_rates: Sequence[float],
     weights: Sequence[Weights | None] | None,

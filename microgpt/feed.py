@@ -14,7 +14,7 @@ from microgpt.config import number, whole
 from microgpt.dataset import UNNAMED, Dataset, load, parts
 from microgpt.documents import Batch, Document, Weights
 from microgpt.engines.base import Engine
-from microgpt.tokenizer import Tokenizer
+from microgpt.tokenizer import Tokenizer, Vocabulary, create
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ class Pretraining(Feed):
         batch: documents a step.
         val: share of the unique documents held out for validation, and again for test.
         seed: of the order of the documents, the first parameters, and the names at the end.
-        vocabulary: that of the model to go on with; every character of the documents by default.
+        vocabulary: that of the model to go on with, or how many tokens of byte pairs to learn from
+            what is not held out; every character of the documents by default.
 
     Raises:
         ValueError: a setting is outside its range, the documents are too few to hold some out, or
@@ -77,7 +78,7 @@ class Pretraining(Feed):
         batch: int = 1,
         val: float = 0.0,
         seed: int = 42,
-        vocabulary: str | None = None,
+        vocabulary: Vocabulary | int | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = whole("batch", batch, least=1)
@@ -85,9 +86,10 @@ class Pretraining(Feed):
         self.fraction = number("val", val)
         if not 0 <= self.fraction < 0.5:
             raise ValueError(f"val is {val}; it must be at least 0 and less than 0.5")
-        self.tokenizer = Tokenizer(vocabulary) if vocabulary else Tokenizer.of(dataset.documents)
         self.rng = random.Random(self.seed)
         found = parts(dataset, self.fraction)
+        learned = found.train if isinstance(vocabulary, int) else dataset.documents
+        self.tokenizer = create(vocabulary, learned)
         self.rng.shuffle(found.train)
         self.documents, self.val, self.test = (
             [self.encode(document) for document in part]

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from microgpt import engines
+from microgpt import engines, tokenizer
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import whole
 from microgpt.documents import surprises
-from microgpt.sampling import Sampling, sample, sample_many
-from microgpt.tokenizer import Tokenizer
+from microgpt.sampling import Sampling, Stream, draw, sample, sample_many
 
 TRIES = 100  # documents drawn for each one asked for, where some are excluded
 
@@ -25,7 +24,7 @@ class Score:
     """How likely a document is, token by token; losses are -log p (nats)."""
 
     text: str
-    tokens: list[str]  # the characters read, and "" for the BOS that ends the document
+    tokens: list[str]  # the text of those read, and "" for the BOS that ends the document
     losses: list[float]  # the model's
     uniform: float  # of knowing nothing, the same for each token
     bigram: list[float] | None  # of the table of pairs in the training data, where it is known
@@ -94,8 +93,10 @@ class Model:
         """Take the model in a checkpoint, on the best engine there is if none is named."""
         self.checkpoint = checkpoint
         self.config, self.training = checkpoint.config, checkpoint.training
-        self.tokenizer = Tokenizer(checkpoint.vocabulary)
+        self.tokenizer = tokenizer.create(checkpoint.vocabulary, ())
         self.bigram = _bigram(checkpoint)
+        feed = self.training.get("feed")
+        self.endless = isinstance(feed, dict) and feed.get("kind") in ("windows", "stream")
         self.engine_name, self.options = engine or engines.default(), options or {}
         self.engine = engines.create(
             self.engine_name, self.config, checkpoint.state, **self.options
@@ -175,6 +176,40 @@ class Model:
             )
         return kept
 
+    def write(
+        self,
+        tokens: int,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        i: int = 0,
+        prefix: str = "",
+    ) -> str:
+        """Return running text: a prefix, and so many tokens; fewer where the text ends.
+
+        Where block_size is full, the model goes on from the last half of what it read.
+
+        Args:
+            tokens: how many follow the prefix at most.
+            sampling: how each is chosen.
+            seed, i: text i of a seed has a stream of its own.
+            prefix: what the text begins with.
+
+        Raises:
+            ValueError: the prefix cannot be read.
+        """
+        written, size = self.tokenizer.ids(prefix), self.config.block_size
+        most, rng = len(written) + tokens, Stream(seed, i)
+        with self._turn:
+            while len(written) < most:
+                seen = written[len(written) - size // 2 :] if len(written) >= size else written
+                for token, _ in islice(
+                    draw(self.engine, rng, sampling or Sampling(), [*seen]), most - len(written)
+                ):
+                    if token == self.tokenizer.bos:
+                        return self.tokenizer.decode(written)
+                    written.append(token)
+        return self.tokenizer.decode(written)
+
     def score(self, text: str) -> Score:
         """Return how likely the model holds a document, as far as block_size lets it read.
 
@@ -182,21 +217,22 @@ class Model:
             ValueError: a character is not in the vocabulary.
         """
         size = self.config.block_size
-        tokens = self.tokenizer.encode(text)[: size + 1]
+        bos, *ids, end = self.tokenizer.encode(text)
+        tokens = [bos, *ids, *([] if self.endless else [end])][: size + 1]
         with self._turn:
             logits = self.engine.inspect(tokens[:-1])["logits"].tolist()
         return Score(
             text,
-            [*text, ""][: len(tokens) - 1],
+            [self.tokenizer.decode([t]) if t != bos else "" for t in tokens[1:]],
             surprises(logits, tokens),
             math.log(self.config.vocab_size),
             self.bigram.losses(tokens) if self.bigram else None,
-            text[size:],
+            self.tokenizer.decode(ids[size:]),
         )
 
     def truncate(self, documents: Iterable[str]) -> set[str]:
-        """Return documents as the model reads them, each once: cut to block_size characters."""
-        return {document[: self.config.block_size] for document in documents}
+        """Return documents as the model reads them, each once: cut to block_size tokens."""
+        return {self.tokenizer.cut(document, self.config.block_size) for document in documents}
 
     def _endless(
         self, count: int, seed: int | None, sampling: Sampling, prefix: list[int]

@@ -6,19 +6,12 @@ again teach less than new ones, so runs of more than PASSES passes over their na
 not fitted (Muennighoff et al. 2023, arXiv 2305.16264: up to four are nearly as good as new).
 """
 
-import io
-import json
 import math
-import multiprocessing
-import os
 import random
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +20,9 @@ from numpy.typing import NDArray
 from microgpt import files
 from microgpt.dataset import Dataset
 from microgpt.feed import Pretraining
+from microgpt.pictures import drawing
 from microgpt.training import Run, Settings
 
-FORMAT = "microgpt scaling 1"
 BATCH = 32  # documents a step
 HELD_OUT = 0.1  # share of the unique documents, for validation
 PASSES = 4  # over its documents, at most, that a fitted run takes
@@ -107,80 +100,13 @@ def outcome(run: Run[Pretraining], point: Point) -> Outcome:
     return Outcome(point, run.config.n_params, tokens, passes, loss)
 
 
-# ---- Many runs -----------------------------------------------------------------------------------
-def load(path: files.PathLike, data: Dataset) -> list[Outcome]:
-    """Return the outcomes in a file; none if it is not there.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is another kind of file, or of other documents.
-    """
-    try:
-        found = json.loads(Path(path).read_bytes())
-        if found["format"] != FORMAT:
-            raise ValueError
-        sha256 = found["sha256"]
-        outcomes = [_outcome(run) for run in found["runs"]]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path} does not hold runs of scaling; name another with -o") from None
-    if sha256 != data.sha256:
-        raise ValueError(f"{path} holds runs on other documents; name another with -o")
-    return outcomes
-
-
-def _outcome(run: dict[str, Any]) -> Outcome:
+def read(run: dict[str, Any]) -> Outcome:
+    """Return an outcome from its JSON; raises as trials.load asks where it is none."""
     made = Outcome(**run | {"point": Point(**run["point"])})
     numbers = (made.parameters, made.tokens, made.passes, made.loss)
     if not all(isinstance(x, int | float) and 0 < x < math.inf for x in numbers):
-        raise ValueError
+        raise ValueError(f"{made} cannot be")
     return made
-
-
-def save(path: files.PathLike, data: Dataset, outcomes: Sequence[Outcome]) -> None:
-    """Write outcomes to a file, whole or not at all."""
-    runs = [asdict(made) for made in outcomes]
-    content = {"format": FORMAT, "data": data.name, "sha256": data.sha256, "runs": runs}
-    files.write(path, json.dumps(content, indent=1))
-
-
-def run_all(
-    data: Dataset, points: Sequence[Point], outcomes: list[Outcome], workers: int
-) -> Iterator[int]:
-    """Make the runs that have no outcome yet, in processes; yield how many points are done.
-
-    Each outcome is added as it comes. Leave the iterator, and the runs under way are the last.
-    """
-    made = {each.point for each in outcomes}
-    left = [point for point in points if point not in made]
-    yield len(points) - len(left)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(left)) or 1, context, _begin, (data,))
-    try:
-        waiting = {pool.submit(_train, point) for point in left}
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            outcomes.extend(future.result() for future in done)
-            yield len(points) - len(waiting)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_data: Dataset | None = None  # of a worker
-
-
-def _begin(data: Dataset) -> None:
-    global _data
-    _data = data
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear
-    if hasattr(os, "nice"):
-        os.nice(5)
-
-
-def _train(point: Point) -> Outcome:
-    assert _data
-    return train(_data, point)
 
 
 # ---- The law -------------------------------------------------------------------------------------
@@ -313,50 +239,40 @@ def plot(
     Raises:
         ValueError: the path ends in a kind of picture that is unknown.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "microgpt"  # the same picture, the same bytes
-    from matplotlib import pyplot
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     every = [*outcomes, *predicted]
     tokens = np.geomspace(min(o.tokens for o in every), max(o.tokens for o in every), 60)
     sizes = sorted({made.parameters for made in every})
     few = {id(made) for made in fitted(outcomes)}
-    for i, size in enumerate(sizes):
-        color = pyplot.get_cmap("viridis")(0.9 * i / len(sizes))
-        mine = [made for made in outcomes if made.parameters == size]
-        width = next(made.point.n_embd for made in every if made.parameters == size)
-        band = np.array([[each.loss(size, d) for d in tokens] for each in laws])
-        low, high = np.percentile(band, [2.5, 97.5], axis=0)
-        axes.fill_between(tokens, low, high, color=color, alpha=0.15, linewidth=0)
-        label = f"n_embd {width}: {size:,}"
-        axes.plot(tokens, [law.loss(size, d) for d in tokens], color=color, label=label)
-        for many, face in ((False, color), (True, "none")):
-            shown = [made for made in mine if (id(made) not in few) == many]
-            places = [made.tokens for made in shown], [made.loss for made in shown]
-            axes.scatter(*places, s=16, facecolors=face, edgecolors=color, linewidths=0.8)
-        stars = [made for made in predicted if made.parameters == size]
-        axes.scatter(
-            [made.tokens for made in stars], [made.loss for made in stars],
-            s=110, marker="*", color=color, edgecolors="black", linewidths=0.6, zorder=3,
-        )  # fmt: skip
-    axes.set(xscale="log", xlabel="tokens read", ylabel="loss on held-out names (nats/token)")
-    axes.set_title(
-        "Lines and bands: the law, 95 %. Hollow: more than "
-        f"{PASSES} passes, not fitted. Stars: predicted, then trained.",
-        fontsize=10,
-        loc="left",
-    )
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.legend(title="parameters", frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    picture = io.BytesIO()
-    kind = Path(path).suffix.lower().lstrip(".")
-    figure.savefig(picture, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
-    pyplot.close(figure)
-    files.write(path, picture.getvalue())
+    with drawing(path, figsize=(9, 5.5)) as (pyplot, axes):
+        for i, size in enumerate(sizes):
+            color = pyplot.get_cmap("viridis")(0.9 * i / len(sizes))
+            mine = [made for made in outcomes if made.parameters == size]
+            width = next(made.point.n_embd for made in every if made.parameters == size)
+            band = np.array([[each.loss(size, d) for d in tokens] for each in laws])
+            low, high = np.percentile(band, [2.5, 97.5], axis=0)
+            axes.fill_between(tokens, low, high, color=color, alpha=0.15, linewidth=0)
+            label = f"n_embd {width}: {size:,}"
+            axes.plot(tokens, [law.loss(size, d) for d in tokens], color=color, label=label)
+            for many, face in ((False, color), (True, "none")):
+                shown = [made for made in mine if (id(made) not in few) == many]
+                places = [made.tokens for made in shown], [made.loss for made in shown]
+                axes.scatter(*places, s=16, facecolors=face, edgecolors=color, linewidths=0.8)
+            stars = [made for made in predicted if made.parameters == size]
+            axes.scatter(
+                [made.tokens for made in stars], [made.loss for made in stars],
+                s=110, marker="*", color=color, edgecolors="black", linewidths=0.6, zorder=3,
+            )  # fmt: skip
+        axes.set(xscale="log", xlabel="tokens read", ylabel="loss on held-out names (nats/token)")
+        axes.set_title(
+            "Lines and bands: the law, 95 %. Hollow: more than "
+            f"{PASSES} passes, not fitted. Stars: predicted, then trained.",
+            fontsize=10,
+            loc="left",
+        )
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.legend(title="parameters", frameon=False, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)

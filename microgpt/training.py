@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
-from microgpt import dataset, engines
+from microgpt import dataset, engines, text
 from microgpt.arrays import State
 from microgpt.bigram import Bigram
 from microgpt.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ from microgpt.documents import Document
 from microgpt.engines.base import PeerLost, TrainableEngine, initial_state, process
 from microgpt.feed import Feed, Pretraining
 from microgpt.model import Model
+from microgpt.tokenizer import Tokenizer, named
 
 VALIDATIONS = 10  # how often a run looks at the held-out documents
 
@@ -74,6 +75,7 @@ class Progress:
 
     step: int  # steps taken since the run began
     losses: list[float]  # of the last len(losses) steps, each before its step (nats/token)
+    tokens: int  # that these steps learned to predict
     val_loss: float | None  # on the validation documents, where it was time to look
     is_best: bool  # no val_loss of this run was lower
     stopped: bool  # the run is over before its last step: its patience is at an end
@@ -141,7 +143,7 @@ class Run(Generic[AnyFeed]):
 
         Args:
             checkpoint: the run.
-            feed: the one that the run began with; made from the record if it was Pretraining.
+            feed: the one that the run began with; made from the record if it read files.
             steps: how many the run has in the end, if not as many as it was planned with. The
                 learning rate follows the new plan, so it jumps; patience starts over.
             quantization: the one that the run began with.
@@ -154,7 +156,7 @@ class Run(Generic[AnyFeed]):
         if "adam.t" not in checkpoint.state:
             raise ValueError("it is a model, not a run that was interrupted: nothing to resume")
         try:
-            feed = Pretraining.of(checkpoint) if feed is None else feed
+            feed = text.of(checkpoint) if feed is None else feed
             _check_feed(feed, record["feed"])
             if record["quantized"] != (quantization is not None):
                 raise ValueError("give the quantization that the run began with, or none if none")
@@ -198,12 +200,12 @@ class Run(Generic[AnyFeed]):
         while not self.finished:
             stop = min(self.step + chunk, planned, (self.step // period + 1) * period)
             began = time.perf_counter()
-            losses = self._take(range(self.step, stop))
+            losses, tokens = self._take(range(self.step, stop))
             elapsed = time.perf_counter() - began
             due = self.val and (stop % period == 0 or stop == planned)
             val_loss, is_best = self._look() if due else (None, False)
             early, measures = self.finished and stop < planned, self.feed.measures()
-            yield Progress(stop, losses, val_loss, is_best, early, measures)
+            yield Progress(stop, losses, tokens, val_loss, is_best, early, measures)
             # many steps in one call keep a fast engine fast and the caller responsive; processes
             # that train together must make the same calls, whatever each one's clock says
             if not self.feed.on_policy and process().size == 1:
@@ -241,9 +243,12 @@ class Run(Generic[AnyFeed]):
     @property
     def truncated(self) -> int:
         """How many documents are longer than block_size: the model does not read their ends."""
-        longest = self.config.block_size + 2  # with BOS before and after
-        parts = (self.feed.documents, self.feed.val, self.feed.test)
-        return sum(len(tokens) > longest for tokens in chain(*parts))
+        return sum(length > self.config.block_size for length in self._lengths())
+
+    @property
+    def longest(self) -> int:
+        """How many tokens the longest document has, without BOS before and after."""
+        return max(self._lengths(), default=0)
 
     def model(self) -> Model:
         """Return the model as it is now: one and the same until the run takes another step."""
@@ -270,7 +275,21 @@ class Run(Generic[AnyFeed]):
         """Return the model's loss on the test documents, which chose nothing (nats/token)."""
         return self.engine.loss(self.test, self.feed.weigh(self.test))
 
-    def _take(self, steps: range) -> list[float]:
+    def test_loss_per_character(self) -> float:
+        """Return it for each character, and end, of the test documents: whatever a token is."""
+        size, tokenizer = self.config.block_size, self.feed.tokenizer
+        nats = math.fsum(map(math.fsum, self.engine.losses(self.test)))
+        read = [tokens[1 : size + 1] for tokens in self.test]
+        texts = (tokenizer.decode([t for t in each if t != tokenizer.bos]) for each in read)
+        ends = sum(each.count(tokenizer.bos) for each in read)
+        return nats / (ends + sum(map(len, texts)))
+
+    def _lengths(self) -> Iterator[int]:
+        parts = chain(self.feed.documents, self.feed.val, self.feed.test)
+        return (len(tokens) - 2 for tokens in parts)
+
+    def _take(self, steps: range) -> tuple[list[float], int]:
+        """Take steps; return their losses, and how many positions they learned from."""
         self._model = None
         fed = [self.feed.batch(step, self.engine) for step in steps]
         batches, weights = [batch for batch, _ in fed], [each for _, each in fed]
@@ -285,7 +304,8 @@ class Run(Generic[AnyFeed]):
             raise
         self.step = steps.stop
         self.losses += losses
-        return losses
+        size = self.config.block_size
+        return losses, sum(min(len(each) - 1, size) for batch in batches for each in batch)
 
     def _look(self) -> tuple[float, bool]:
         """Return the validation loss, and whether it is the best so far."""
@@ -358,6 +378,7 @@ def train(
     batch: int = 1,
     val: float = 0.0,
     seed: int = 42,
+    tokenizer: str | None = None,
     options: dict[str, Any] | None = None,
     **settings: Any,
 ) -> Run[Pretraining]:
@@ -372,6 +393,8 @@ def train(
         dtype: float32 or float64, where the engine has both.
         n_layer, n_embd, n_head, block_size: the sizes of a fresh model, by default GPTConfig's.
         batch, val, seed: documents a step, the share held out, and the seed, as in Pretraining.
+        tokenizer: of a fresh model: "characters" (the default), "bpe:N" to learn N tokens of byte
+            pairs, or the path of a tokenizer.json.
         options: the engine's own.
         settings: those of Settings: steps, lr, optimizer, warmup, patience.
 
@@ -385,9 +408,12 @@ def train(
     if not isinstance(start, Model | None):
         raise TypeError(f"start is {start!r}; it must be a Model or the path of one")
     begun = start.checkpoint if start else None
+    if begun and tokenizer:
+        raise ValueError("a run that starts from a model has the model's tokenizer; give none")
+    vocabulary = begun.vocabulary if begun else named(tokenizer or Tokenizer.name)
     sizes = {"n_layer": n_layer, "n_embd": n_embd, "n_head": n_head, "block_size": block_size}
     run = Run(
-        Pretraining(_documents(data, begun), batch, val, seed, begun.vocabulary if begun else None),
+        Pretraining(_documents(data, begun), batch, val, seed, vocabulary),
         Settings(**settings),
         engine,
         sizes={name: size for name, size in sizes.items() if size is not None},

@@ -22,5 +22,6 @@ print("# The command line\n\nMade by `make docs` from the commands themselves.")
 context = click.Context(group)
 inner = [[name, *below] for name in ROOMS for below in commands(group.get_command(context, name))]
 for words in [[], *inner]:
-    shown = CliRunner().invoke(group, [*words, "--help"], "", terminal_width=80).output
+    argv = [*words, "--help"]
+    shown = CliRunner().invoke(group, argv, prog_name="microgpt", terminal_width=80).output
     print(f"\n## `{' '.join(['microgpt', *words])}`\n\n```text\n{shown}```")

@@ -19,6 +19,7 @@ from microgpt import checkpoint as checkpoints
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
+from microgpt.tokenizer import SubwordTokenizer
 from tests.conftest import LETTERS
 
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -241,3 +242,36 @@ def test_a_killed_process_leaves_a_file_that_loads(tmp_path: Path, checkpoint: C
     assert len(steps) == 100
     assert len(set(steps)) > 5, "it was killed after different steps"
     assert [name for name in os.listdir(tmp_path) if not name.endswith(".tmp")] == ["m"]
+
+
+def test_a_checkpoint_carries_its_tokenizer(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    pairs = SubwordTokenizer.learn(["emma", "ava emma"], 260)
+    config = GPTConfig(pairs.vocab_size, n_embd=4, n_head=1)
+    saved = Checkpoint(config, pairs, initial_state(config, random.Random(1)))
+    saved.save(tmp_path / "m")
+    loaded = Checkpoint.load(tmp_path / "m")
+    assert isinstance(loaded.vocabulary, SubwordTokenizer)
+    assert (loaded.vocabulary, loaded.vocabulary.name) == (pairs, "bpe:260")
+    with pytest.raises(ValueError, match="the model's tokens are those of bpe:260") as error:
+        _ = loaded.characters
+    assert "without --tokenizer" in str(error.value)
+    metadata = checkpoints.metadata(config, pairs, {})
+    for vocabulary, says in (
+        ({"name": "bpe:260", "settings": {}}, "not a tokenizer.json that can be read"),
+        ({"name": "bpe:260"}, "'settings'"),
+        (
+            {"name": "bpe:260", "settings": json.loads(SubwordTokenizer.learn([], 257).settings)},
+            "a vocabulary of 256 tokens and BOS does not make the config's vocab_size 260",
+        ),
+    ):
+        held = json.dumps({"type": "tokenizer.json"} | vocabulary)
+        save_file(dict(saved.state), tmp_path / "m", metadata | {"vocabulary": held})
+        assert says in refused(tmp_path / "m")
+    saved.save(tmp_path / "m")
+    code = "import sys; sys.modules['tokenizers'] = None; from microgpt import cli; cli.main()"
+    words = [sys.executable, "-c", code, "info", str(tmp_path / "m")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "bpe:260 takes the library tokenizers; pip install 'microgpt-lab[llm]'\n" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import microgpt
-from microgpt import engines
+from microgpt import checkpoint, engines
 from microgpt.checkpoint import Checkpoint
 from microgpt.dataset import load
 from microgpt.feed import Pretraining
@@ -144,6 +144,79 @@ def test_a_process_that_never_comes(tmp_path: Path) -> None:
     _, said = process.communicate()
     assert process.returncode == 1
     assert "another process of this run is gone, or does not answer; nothing was saved" in said
+
+
+@pytest.mark.parametrize("words", ["tune m.safetensors --reward vowel", "scaling", "rom"])
+def test_what_works_in_one_process_is_refused_in_many(tmp_path: Path, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "microgpt", *words.split()],
+        env=os.environ | {"RANK": "1", "WORLD_SIZE": "2"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"microgpt: microgpt {words.split()[0]} works in one process, and 2 were started; "
+        "start it without torchrun\n"
+    )
+
+
+def test_many_processes_without_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from microgpt import cli; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *TRAIN, "--log", "log.jsonl"],
+        env=os.environ | {"RANK": "0", "WORLD_SIZE": "2"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "microgpt: the engine pytorch is not here: PyTorch is not installed; "
+        "pip install 'microgpt-lab[torch]', or torch by itself\n"
+    )
+    assert not os.listdir(tmp_path)
+
+
+def test_a_save_that_fails_leaves_the_one_before_at_the_same_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.checkpoint.state_dict_saver import save as write
+
+    from microgpt.engines.pytorch import distributed
+
+    run = microgpt.train("world", engine="pytorch", steps=2)
+    metadata = checkpoint.metadata(run.config, run.feed.tokenizer.vocabulary, run.record())
+    arrays = run.engine.state()
+
+    def save(more: float) -> None:
+        tensors = {n: torch.as_tensor(a) + (more if n == "wte" else 0) for n, a in arrays.items()}
+        distributed.save(tmp_path / "m.parts", tensors, metadata)
+
+    def saved() -> Any:
+        return engines.gather(str(tmp_path / "m.parts")).state["wte"] - arrays["wte"]
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        write(*given, **named)
+        raise KeyboardInterrupt
+
+    meeting = f"file://{tmp_path / 'meeting'}"
+    dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        save(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(distributed, "save_tensors", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                save(1)
+        assert saved() == pytest.approx(0)
+        save(2)
+        assert saved() == pytest.approx(2)
+    finally:
+        dist.destroy_process_group()
+    assert len(os.listdir(tmp_path / "m.parts")) == 2, "run.json, and the parts that it names"
 
 
 def test_an_engine_of_one_process_is_refused(tmp_path: Path) -> None:

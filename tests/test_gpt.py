@@ -14,8 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -294,13 +293,13 @@ sys.exit(code)
 """
 
 
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"  # this Python
 VERSIONS = ["3.11", "3.12", "3.13", "3.14"]
-Run = subprocess.CompletedProcess[str]
 
 
 def find_python(version: str) -> str | None:
     """Return the CPython of a version on this machine: this one, on the path, or pyenv's."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+    if version == HERE:
         return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     for candidate in (f"python{version}", *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))):
@@ -312,33 +311,16 @@ def find_python(version: str) -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
-def published_runs(published: Path) -> Iterator[Callable[[str], Run]]:
-    """Give the run of 1,000 steps on the published list, made once for each version of Python."""
-    runs: dict[str, Future[Run]] = {}
-
-    def run(python: str) -> Run:
-        command = [sys.executable, "-c", MEASURE, python, str(SOURCE), str(published)]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    with ThreadPoolExecutor(2) as pool:  # two at a time, while other tests go on
-        for version in VERSIONS:
-            if python := find_python(version):
-                runs[version] = pool.submit(run, python)
-
-        def result(version: str) -> Run:
-            if version not in runs:
-                pytest.skip(f"there is no CPython {version} on this machine")
-            return runs[version].result()
-
-        yield result
-
-
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "version", [HERE, *(pytest.param(v, marks=pytest.mark.slow) for v in VERSIONS if v != HERE)]
+)
 def test_the_published_list_gives_the_published_losses_and_names(
-    published_runs: Callable[[str], Run], version: str
+    published: Path, version: str
 ) -> None:
-    run = published_runs(version)
+    if not (python := find_python(version)):
+        pytest.skip(f"there is no CPython {version} on this machine")
+    command = [sys.executable, "-c", MEASURE, python, str(SOURCE), str(published)]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     first, *lines = run.stdout.split("\n")
     assert first.endswith("names.txt: 32033 documents, 26 characters, 4192 parameters")

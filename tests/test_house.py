@@ -22,12 +22,12 @@ TEXTS = re.compile(
 # A room whose files lie in two layers is named file by file.
 LAYERS = [
     "gpt",
-    "arrays documents files config dataset tokenizer checkpoint bigram",
+    "arrays documents files config dataset tokenizer checkpoint bigram corpus",
     "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
-    "sampling model feed training quantization cartridge xray probe "
-    "scaling tuning rewards evaluation "
+    "sampling model feed text training quantization cartridge xray probe "
+    "trials pictures scaling ladder tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
     "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language "
     "llm.export",

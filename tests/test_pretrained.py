@@ -81,6 +81,73 @@ def test_steps_and_inspection_have_the_logits_of_transformers(name: str, engine:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+def test_tokens_read_at_once_are_those_read_one_by_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in pieces, and after a part that was read before; the steps that follow agree, too."""
+    pytest.importorskip("torch")
+    from microgpt.engines.pytorch import pretrained as engine
+
+    monkeypatch.setattr(engine, "AT_ONCE", 3)
+    config, tokens = ARCHITECTURES[name], [10, 3, 3, 7, 0, 2, 5, 1]
+    params = {key: np.array(numbers) for key, numbers in draw(config).items()}
+    whole, steps = (engine.PyTorchBricksEngine(config, params, device="cpu") for _ in range(2))
+    expected = [steps.step(token) for token in [*tokens, 4]]
+    for first in (8, 1, 5):
+        whole.reset()
+        said = [whole.read(part) for part in (tokens[:first], tokens[first:]) if part]
+        np.testing.assert_allclose(said[0], expected[first - 1], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(said[-1], expected[7], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(whole.step(4), expected[8], rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="13 tokens do not fit block_size 12"):
+        whole.read([1] * 4)
+
+
+def test_a_model_reads_its_prompt_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from microgpt.engines.pytorch.pretrained import PyTorchBricksEngine
+
+    loaded, read = pretrained.load(folder(tmp_path, "llama")), list[int]()
+    plain = PyTorchBricksEngine.read
+
+    def noting(self: PyTorchBricksEngine, tokens: list[int]) -> Any:
+        read.append(len(tokens))
+        return plain(self, tokens)
+
+    monkeypatch.setattr(PyTorchBricksEngine, "read", noting)
+    tokens, _ = golden("llama")
+    said = "".join(LanguageModel(loaded, "pytorch").generate(tokens, 3, GREEDY))
+    assert read == [len(tokens), 1, 1]
+    assert said == "".join(LanguageModel(loaded, "scalar").generate(tokens, 3, GREEDY))
+
+
+def test_the_numbers_and_the_place_of_a_model_can_be_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    made = str(folder(tmp_path, "qwen2"))
+    means = {}
+    for dtype in ("float32", "float64", "bfloat16"):
+        words = ["score", made, "dab", "--json", "--dtype", dtype, "--device", "cpu"]
+        status, text, err = run(capsys, *words)
+        assert (status, err) == (0, "")
+        means[dtype] = json.loads(text)["total"]["loss"]
+    assert 0 < abs(means["float64"] - means["float32"]) < 1e-5
+    assert 1e-5 < abs(means["float64"] - means["bfloat16"]) < 0.05
+    for words, said in (
+        (["--dtype", "int8"], "dtype is 'int8'; it must be one of float32, float64, bfloat16"),
+        (["--device", "tpu9"], "device is 'tpu9', which is not here"),
+        (["--engine", "scalar", "--device", "cpu"], "the engine scalar has no option 'device'"),
+    ):
+        for command in (["sample", made], ["score", made, "dab"], ["inspect", made, "dab"]):
+            status, out, err = run(capsys, *command, *words)
+            assert (status, out, err.count("\n")) == (2, "", 1)
+            assert said in err
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_both_engines_see_the_same(name: str) -> None:
     pytest.importorskip("torch")
     config, tokens = ARCHITECTURES[name], [10, 3, 3, 7, 0]

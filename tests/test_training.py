@@ -15,18 +15,21 @@ import numpy as np
 import pytest
 
 import microgpt
-from microgpt import dataset, gpt
+from microgpt import cartridge, dataset, gpt, xray
 from microgpt.arrays import State
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam
 from microgpt.documents import Batch, Weights
 from microgpt.engines.base import Engine
 from microgpt.feed import Feed, Pretraining
+from microgpt.lab.answers import Answers
 from microgpt.model import Model
 from microgpt.quantization import QuantizationAware, Rounding
 from microgpt.sampling import Sampling, sample
 from microgpt.tokenizer import Tokenizer
 from microgpt.training import VALIDATIONS, AnyFeed, Run, Settings
+from microgpt.tuning import FineTuning, Reference, grow
+from tests.conftest import LETTERS
 
 TINY = {"n_layer": 1, "n_embd": 4, "n_head": 2, "block_size": 4}
 
@@ -146,6 +149,58 @@ def test_a_resumed_run_is_one_never_interrupted(
     assert same(resumed.checkpoint(), whole.checkpoint())
 
 
+@pytest.fixture(scope="module")
+def pairs() -> Run[Pretraining]:
+    """Return a run on byte pairs, after its first step."""
+    pytest.importorskip("tokenizers")
+    data = dataset.of(dataset.load("world").documents[:200])
+    run = Run(Pretraining(data, 2, 0.1, vocabulary=300), Settings(9), sizes=TINY)
+    next(run.advance())
+    return run
+
+
+def test_a_run_on_byte_pairs_is_resumed_to_the_bit(tmp_path: Path, pairs: Run[Pretraining]) -> None:
+    data = pairs.feed.dataset
+    whole = finish(Run(Pretraining(data, 2, 0.1, vocabulary=300), Settings(9), sizes=TINY))
+    pairs.checkpoint().save(tmp_path / "run")
+    saved = Checkpoint.load(tmp_path / "run")
+    resumed = finish(Run.resume(saved, Pretraining.of(saved, data)))
+    assert pairs.losses + resumed.losses == whole.losses
+    assert same(resumed.checkpoint(), whole.checkpoint())
+    scores = [whole.model().score(text) for text in dataset.split(data.documents, 0.1).test]
+    characters = sum(len(s.text) - len(s.cut) + s.complete for s in scores)
+    nats = sum(sum(s.losses) for s in scores)
+    assert whole.test_loss_per_character() == pytest.approx(nats / characters)
+
+
+def test_byte_pairs_are_learned_from_what_is_not_held_out() -> None:
+    pytest.importorskip("tokenizers")
+    names = dataset.split([f"{a}{b}" for a in LETTERS for b in LETTERS], 0.1)
+    marked = dataset.split([f"{name}QQ" for name in names.train], 0.1)
+    both = dataset.of(names.train + marked.val + marked.test)
+    held_out = Pretraining(both, val=0.1, vocabulary=300).tokenizer
+    assert len(held_out.ids("QQ")) == 2
+    assert len(Pretraining(both, vocabulary=300).tokenizer.ids("QQ")) == 1
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda run: cartridge.check_model("classic", run.checkpoint()),
+        lambda run: xray.record("emma", run.model()),
+        lambda run: Answers(run.model()),
+        lambda run: grow(run.checkpoint(), "abc"),
+        lambda run: FineTuning(run.feed.dataset, Reference("m", run.checkpoint(), "native")),
+    ],
+)
+def test_what_works_letter_by_letter_refuses_byte_pairs(
+    pairs: Run[Pretraining], use: Callable[[Run[Pretraining]], Any]
+) -> None:
+    with pytest.raises(ValueError, match="the model's tokens are those of bpe:300") as error:
+        use(pairs)
+    assert "give a model that was trained without --tokenizer" in str(error.value)
+
+
 def test_validation_happens_ten_times_and_at_the_end() -> None:
     few = dataset.of(dataset.load("world").documents[:200])
     run = tiny(Pretraining(few, val=0.1), steps=25)
@@ -160,6 +215,14 @@ def test_validation_happens_ten_times_and_at_the_end() -> None:
     learned, val, test = ({*map(tuple, part)} for part in (run.feed.documents, run.val, run.test))
     assert not val & learned
     assert not test & (learned | val)
+
+
+def test_a_progress_counts_the_tokens_that_were_predicted() -> None:
+    """BOS ends a name where block_size, which is 4, lets the model see so far."""
+    run = tiny(Pretraining(dataset.of(["a", "emma", "barbara"]), batch=3), steps=5)
+    counted = [(len(p.losses), p.tokens) for p in run.advance()]
+    assert sum(steps for steps, _ in counted) == 5
+    assert all(tokens == steps * (2 + 4 + 4) for steps, tokens in counted)
 
 
 def test_what_a_loss_means() -> None:

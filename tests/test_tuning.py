@@ -312,7 +312,7 @@ def test_a_prompt_is_not_learned(small: Checkpoint) -> None:
 
 def test_new_characters_get_rows_of_their_own(base: Checkpoint) -> None:
     grown = grow(base, "ab>1")
-    assert grown.vocabulary == base.vocabulary + "1>"
+    assert grown.characters == base.characters + "1>"
     for name in ("wte", "lm_head"):
         old, new = base.state[name], grown.state[name]
         assert (new[:-3] == old[:-1]).all()
@@ -500,3 +500,21 @@ def test_what_was_held_out_is_not_replayed(small: Checkpoint) -> None:
     assert replayed == set(parts.train)
     batch, _ = feed.batch(0)
     assert [feed.tokenizer.decode(d[1:-1]) in replayed for d in batch] == [False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_replay_keeps_what_answering_would_forget(base: Checkpoint, seed: int) -> None:
+    """A name is answered by its first letter and its length, also one that is held out."""
+    own = {name for name in microgpt.Model(base).sample(3000, 1.0, seed=1) if 1 < len(name) < 10}
+    tags = dataset.of([f"{name}>\t{name[0]}{len(name)}" for name in sorted(own)])
+    of = Reference("base", grow(base, ">123456789"))
+    world, settings = dataset.load("world"), Settings(1000, 0.005, Adam(0.9))
+    names = dataset.split(world.documents, 0.1)
+    for replay, least, most in ((0.25, 0, 2.6), (0.0, 10, 99)):
+        feed = FineTuning(tags, of, 64, 0.1, seed, replay, world, 0.1)
+        after = finish(Run(feed, settings, start=of.checkpoint)).model()
+        found = evaluate(after, data={"names": names}, reward=feed.reward, prompts=feed.questions)
+        assert (found.reward or 0) > 0.95
+        assert (found.greedy or 0) > 0.97
+        assert least < found.losses["names, held out"] < most

@@ -39,6 +39,7 @@ COMMANDS = {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
         "inspect": ("model", "Look inside a published model: what each layer says and looks at."),
         "export": ("model", "Write a model as a folder of Hugging Face, where it is a stock one."),
+        "ladder": ("ladder", "Train from gpt.py's model to a small Llama: what each brick buys."),
         "scaling": (
             "scaling",
             "Fit a scaling law to small runs; predict a larger one; train it.",

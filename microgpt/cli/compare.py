@@ -114,7 +114,9 @@ def _parts(entry: dict[str, Any]) -> Iterator[str]:
         yield part["component"]
         yield from _point("same", part["same"])
         for change in part["changed"]:
-            yield from _point("changed", f"{change['name']}: {change['sentence']}")
+            taught = " and ".join(map(str, change["lessons"]))
+            more = f" To write it: microgpt school, {taught}." if taught else ""
+            yield from _point("changed", f"{change['name']}: {change['sentence']}{more}")
         for size in part["bigger"]:
             yield from _point("bigger", f"{size['name']}: {size['text']}")
 

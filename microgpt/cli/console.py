@@ -9,7 +9,7 @@ import click
 from microgpt import cartridge, checkpoint, files
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance
+from microgpt.cli.progress import advance, one_process
 from microgpt.cli.terminal import note, say
 
 
@@ -24,6 +24,7 @@ def rom(model: str | None, name: str, out: str, title: str | None) -> int:
     Without a model, one is trained first, on nine tenths of the names, and kept beside the
     cartridge.
     """
+    one_process("rom")
     files.target(out, [model] if model else [])
     cartridge.check(name, title)
     kept = files.unused(Path(out).with_suffix(".safetensors"))

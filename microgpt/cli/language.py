@@ -14,18 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from microgpt import files
-from microgpt.cli.terminal import note, say, visible
+from microgpt.cli.terminal import note, say, tell, visible
 from microgpt.llm import pretrained
 from microgpt.llm.language import LanguageModel, Message
 from microgpt.model import Score
 from microgpt.sampling import Sampling, Stream, fresh_seed
 
 
-def opened(path: str, engine: str | None) -> LanguageModel:
+def opened(path: str, engine: str | None, own: dict[str, str]) -> LanguageModel:
     """Return the model in a folder or a file, having said that it takes a while."""
     if sys.stderr.isatty():
         note(f"loading {path}")
-    return LanguageModel(pretrained.load(path), engine)
+    return LanguageModel(pretrained.load(path), engine, own)
 
 
 def sample(
@@ -51,19 +51,6 @@ def _going_on(
         first = next(pieces, "")
     yield prefix + first
     yield from pieces
-
-
-def tell(pieces: Iterable[str]) -> str:
-    """Write a text as it comes, and return it; its lines are lines."""
-    said = []
-    for piece in pieces:
-        for i, part in enumerate(piece.split("\n")):
-            if i:
-                say("", flush=True)
-            say(part, flush=True, end="")
-        said.append(piece)
-    say("", flush=True)
-    return "".join(said)
 
 
 def write(

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from microgpt import checkpoint, dataset, files, sampling
 from microgpt.cli import language, options
 from microgpt.cli.commands import group
-from microgpt.cli.terminal import lines, note, say, visible
+from microgpt.cli.terminal import lines, note, say, tell, visible
 from microgpt.llm import export as stock
 from microgpt.llm import pretrained
 from microgpt.llm.architecture import Architecture
@@ -29,6 +29,8 @@ from microgpt.tuning import lineage
 @click.option("--new", is_flag=True, help="Only names that are not in the data.")
 @options.data("Which data, for --new.", default="what the model learned from")
 @options.engine
+@options.dtype
+@options.device
 @options.tokens
 @options.out("Write them to a file.")
 @click.option("--json", "as_json", is_flag=True, help="Give one JSON object.")
@@ -41,15 +43,18 @@ def sample(
     new: bool,
     data: str | None,
     engine: str | None,
+    dtype: str | None,
+    device: str | None,
     out: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Invent new names, a line each.
 
-    MODEL is a file that train wrote. Or it is a published model, a folder of Hugging Face or a GGUF
-    file: then it goes on with --prefix, once unless -n says otherwise.
+    MODEL is a file that train wrote. A model of running text, or a published one (a folder of
+    Hugging Face, a GGUF file), goes on with --prefix, once unless -n says otherwise.
     """
+    own = options.of_engine(dtype=dtype, device=device)
     if data and not new:
         raise click.UsageError("--data is what --new compares with; add --new")
     if out:
@@ -58,15 +63,20 @@ def sample(
     if unseeded:
         given["seed"] = sampling.fresh_seed()
     given["prefix"] = given["prefix"] or ""
-    if pretrained.is_one(model):
+    published = pretrained.is_one(model)
+    loaded = language.opened(model, engine, own) if published else Model.load(model, engine, own)
+    if not isinstance(loaded, Model) or loaded.endless:
         language.refuse_what_is_for_names(new, data)
         if context.get_parameter_source("count") is ParameterSource.DEFAULT:
             given["count"] = 1
-        texts = language.sample(language.opened(model, engine), tokens, **given)
+        texts = (
+            _running(loaded, tokens, **given)
+            if isinstance(loaded, Model)
+            else language.sample(loaded, tokens, **given)
+        )
         if unseeded and not as_json:
             note(f"--seed {given['seed']}")
         return language.write(texts, given | {"tokens": tokens}, out, as_json)
-    loaded = Model.load(model, engine)
     names = loaded.sample(**given, exclude=_known(loaded, data) if new else ())
     if unseeded and not as_json:
         note(f"--seed {given['seed']}")
@@ -75,6 +85,14 @@ def sample(
         return files.write(out, "".join(f"{line}\n" for line in made))
     for line in made:
         say(line)
+
+
+def _running(
+    model: Model, tokens: int, prefix: str, count: int, seed: int, **given: Any
+) -> Iterator[Iterator[str]]:
+    """Yield running texts, each in one piece."""
+    for i in range(count):
+        yield iter([model.write(tokens, sampling.Sampling(**given), seed, i, prefix)])
 
 
 def _known(model: Model, data: str | None) -> set[str]:
@@ -92,21 +110,36 @@ def _known(model: Model, data: str | None) -> set[str]:
 @options.sampling(1)
 @options.tokens
 @options.engine
-def chat(model: str, tokens: int, engine: str | None, **given: Any) -> None:
+@options.dtype
+@options.device
+def chat(
+    model: str,
+    tokens: int,
+    engine: str | None,
+    dtype: str | None,
+    device: str | None,
+    **given: Any,
+) -> None:
     """Complete what you type, line after line; Ctrl-D ends it.
 
     A published model (a folder of Hugging Face, a GGUF file) that was taught to converse answers.
     """
+    own = options.of_engine(dtype=dtype, device=device)
     if pretrained.is_one(model):
-        return language.chat(language.opened(model, engine), tokens, **given)
-    loaded = Model.load(model, engine)
+        return language.chat(language.opened(model, engine, own), tokens, **given)
+    loaded = Model.load(model, engine, own)
     sampling.Sampling(given["temperature"], given["top_k"], given["top_p"])
+    endless = {"seed": sampling.fresh_seed()} | {k: v for k, v in given.items() if v is not None}
     while True:
         try:
             prefix = input("> " if sys.stdin.isatty() else "")
         except EOFError:
             return
         try:
+            if loaded.endless:
+                for pieces in _running(loaded, tokens, prefix=prefix, **endless):
+                    tell(pieces)
+                continue
             for name in loaded.sample(**given, prefix=prefix):
                 say(name, flush=True)
         except ValueError as error:  # a slip of the fingers does not end the conversation
@@ -117,15 +150,24 @@ def chat(model: str, tokens: int, engine: str | None, **given: Any) -> None:
 @options.model
 @click.argument("text", nargs=-1)
 @options.engine
+@options.dtype
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) -> int:
+def score(
+    model: str,
+    text: tuple[str, ...],
+    engine: str | None,
+    dtype: str | None,
+    device: str | None,
+    as_json: bool,
+) -> int:
     """Tell how likely documents are, token by token (nats).
 
     Reads them from the command line, else from standard input, one a line. Of several it gives the
     mean over all tokens and the perplexity, too.
     """
-    published = pretrained.is_one(model)
-    loaded = language.opened(model, engine) if published else Model.load(model, engine)
+    own = options.of_engine(dtype=dtype, device=device)
+    loaded = (language.opened if pretrained.is_one(model) else Model.load)(model, engine, own)
     scores, refused = [], 0
     for where, document in _documents(text):
         try:
@@ -135,7 +177,10 @@ def score(model: str, text: tuple[str, ...], engine: str | None, as_json: bool) 
             refused += 1
             continue
         if not as_json:
-            (language.print_score if published else _print_score)(scores[-1])
+            if isinstance(loaded, Model):
+                _print_score(scores[-1], loaded)
+            else:
+                language.print_score(scores[-1])
     if scores or not refused:
         _print_total(Total.of(scores), scores, as_json)
     return 2 if refused else 0
@@ -151,22 +196,30 @@ def _documents(text: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield f"line {number}: ", line.strip()
 
 
-def _print_score(scored: Score) -> None:
+def _print_score(scored: Score, model: Model) -> None:
+    unit = model.tokenizer.unit
     bigrams: Sequence[float | None] = scored.bigram or [None] * len(scored.tokens)
+    edge = "" if unit == "character" else "|"  # a token may begin with a space
+    names = [f"{edge}{visible(token)}{edge}" if token else "BOS" for token in scored.tokens]
+    width = max(map(len, ["token", *names]))
     say(scored.text)
-    say("  token  probability    nats  uniform  bigram")
-    for token, loss, bigram in zip(scored.tokens, scored.losses, bigrams, strict=True):
+    say(f"  {'token':{width}}  probability    nats  uniform  bigram")
+    for name, loss, bigram in zip(names, scored.losses, bigrams, strict=True):
         shown = f"{bigram:8.4f}" if bigram is not None else "       -"
-        name = visible(token) or "BOS"
-        say(f"  {name:5}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}")
+        say(f"  {name:{width}}  {math.exp(-loss):11.4%}{loss:8.4f}{scored.uniform:9.4f}{shown}")
     mean = sum(scored.bigram) / len(scored.bigram) if scored.bigram else None
     shown = f"{mean:8.4f}" if mean is not None else "       -"
-    say(f"  mean              {scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
-    what = "the whole document" if scored.complete else f"its first {len(scored.tokens)} characters"
+    say(f"  {'mean':{width}}  {'':11}{scored.loss:8.4f}{scored.uniform:9.4f}{shown}")
+    whole = scored.complete or (model.endless and not scored.cut)
+    what = (
+        ("the text" if model.endless else "the whole document")
+        if whole
+        else f"its first {len(scored.tokens)} {unit}s"
+    )
     say(f"  {what}: probability {scored.probability:.3g}")
-    if not scored.complete:
+    if not whole:
         unread = f"; {scored.cut!r} was not read" if scored.cut else ""
-        say(f"  the model can see {len(scored.tokens)} characters and not what follows{unread}")
+        say(f"  the model can see {len(scored.tokens)} {unit}s and not what follows{unread}")
     say("")
 
 
@@ -194,7 +247,9 @@ def info(model: str) -> None:
     say(f"{'parameters':18}{loaded.config.n_params:,}")
     for name, (rows, columns) in loaded.config.shapes():
         say(f"  {name:16}{rows:>5} x {columns:<5}{rows * columns:>10,}")
-    say(f"{'vocabulary':18}{loaded.vocabulary} and BOS")
+    known = loaded.vocabulary
+    known = known if isinstance(known, str) else f"{known.bos:,} tokens of {known.name}"
+    say(f"{'vocabulary':18}{known} and BOS")
     for name, value in loaded.training.items():
         if name not in ("random", "bigrams"):
             say(f"{name:18}{value if isinstance(value, str) else json.dumps(value)}")
@@ -206,8 +261,12 @@ def info(model: str) -> None:
 @options.model
 @click.argument("text")
 @options.engine
+@options.dtype
+@options.device
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, as one JSON object.")
-def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
+def inspect(
+    model: str, text: str, engine: str | None, dtype: str | None, device: str | None, as_json: bool
+) -> None:
     """Look inside a published model: what each layer says and looks at.
 
     MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
@@ -218,7 +277,8 @@ def inspect(model: str, text: str, engine: str | None, as_json: bool) -> None:
         raise click.UsageError(
             f"{model} is not a folder or a GGUF file; see it in the lab, or xray"
         )
-    language.inspect(language.opened(model, engine), text, as_json)
+    own = options.of_engine(dtype=dtype, device=device)
+    language.inspect(language.opened(model, engine, own), text, as_json)
 
 
 @group.command()

@@ -33,7 +33,7 @@ tokens = click.option(
     "--tokens",
     type=click.IntRange(1),
     default=64,
-    help="Of a published model: how many tokens a text may have.",
+    help="Of a model of text, not names: how many tokens it may write.",
 )
 engine = click.option(
     "--engine",
@@ -42,6 +42,15 @@ engine = click.option(
     show_default="the best one there is",
     help="See `microgpt engines`.",
 )
+dtype = click.option(
+    "--dtype", metavar="NAME", help="Its numbers, where it has several: float32, float64, ..."
+)
+device = click.option("--device", metavar="NAME", help="pytorch: cpu, cuda, mps, ...")
+
+
+def of_engine(**given: str | None) -> dict[str, str]:
+    """Return the engine's own options, of those that may be given."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def data(help: str, default: str) -> Callable[[Function], Function]:

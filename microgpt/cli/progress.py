@@ -7,28 +7,59 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Live
 from rich.table import Column
 
+from microgpt import files, trials
 from microgpt.checkpoint import metadata
 from microgpt.cli.interrupts import handling
 from microgpt.cli.terminal import note
+from microgpt.dataset import Dataset
 from microgpt.engines.base import ManyProcessEngine, process
+from microgpt.pictures import KINDS
 from microgpt.training import Progress, Run
 
 SAVE_EVERY = 10.0  # seconds between the checkpoints of a run
+UNITS = ("", "k", "M", "G")
 Observer = Callable[[Progress], None]
+
+
+class Speed(NamedTuple):
+    """How fast a run learns, on average since this process took it up."""
+
+    steps: float  # a second
+    tokens: float  # a second, that it learned to predict
 
 
 def best(out: str) -> str:
     """Return where --keep-best writes: m.best.safetensors beside m.safetensors."""
     return str(Path(out).with_suffix(f".best{Path(out).suffix}"))
+
+
+def one_process(command: str) -> None:
+    """Refuse to be one of many processes, for a command that would do the same in each."""
+    if process().size > 1:
+        raise click.UsageError(
+            f"microgpt {command} works in one process, and {process().size} were started; "
+            "start it without torchrun"
+        )
+
+
+def can_spread(run: Run[Any]) -> None:
+    """Refuse many processes that one engine would not share."""
+    if process().size > 1 and not isinstance(run.engine, ManyProcessEngine):
+        raise click.UsageError(
+            f"{process().size} processes cannot train with the engine {run.engine_name}; "
+            "give --engine pytorch"
+        )
 
 
 def advance(
@@ -41,10 +72,11 @@ def advance(
     """Take the steps that are left, saving and showing how it goes; False if interrupted."""
     began = time.monotonic()
     saved = began if process().size == 1 else -SAVE_EVERY  # of many, one may be gone at any time
-    first = run.step
+    first, tokens = run.step, 0
     with _interrupt() as interrupted, _display(run, quiet) as show:
         for progress in run.advance():
             write(progress)
+            tokens += progress.tokens
             if out and keep_best and progress.is_best:
                 save_model(run, best(out))
             late = bool(out) and time.monotonic() - saved > SAVE_EVERY
@@ -52,7 +84,8 @@ def advance(
             if out and late:
                 save(run, out)
                 saved = time.monotonic()
-            show(progress, (progress.step - first) / (time.monotonic() - began))
+            elapsed = time.monotonic() - began
+            show(progress, Speed((progress.step - first) / elapsed, tokens / elapsed))
             if stop:
                 break
     return run.finished
@@ -118,6 +151,42 @@ def counting(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
     with live:
         yield show
+
+
+def check_targets(out: str | None, plot: str | None, data: str | None) -> None:
+    """Refuse what could not be finished, before the runs of a grid begin."""
+    missing = [name for name in ("scipy", "matplotlib")[: 2 if plot else 1] if not find_spec(name)]
+    if missing:
+        raise click.UsageError(f"{missing[0]} is missing; pip install 'microgpt-lab[scaling]'")
+    taken = [*filter(None, [data])]
+    for path in filter(None, (out, plot)):
+        files.target(path, taken)
+        taken.append(path)
+    if plot and Path(plot).suffix.lower() not in KINDS:
+        raise click.UsageError(f"--plot is {plot}; it must end in {' or '.join(KINDS)}")
+
+
+def make_all(
+    kind: str,
+    data: Dataset,
+    points: Sequence[trials.Point],
+    kept: list[trials.AnyOutcome],
+    train: Callable[[Dataset, trials.Point], trials.AnyOutcome],
+    out: str | None,
+) -> bool:
+    """Make the runs that are missing, saving and showing how far they are; False if interrupted."""
+    known = len(kept)
+    try:
+        with counting(len(points), "runs") as show:
+            for done in trials.run_all(data, points, kept, train, os.cpu_count() or 1):
+                if out and len(kept) > known:
+                    known = len(kept)
+                    trials.save(out, kind, data, kept)
+                show(done)
+    except KeyboardInterrupt:
+        note("stopped" + ("; the same command goes on" if out else "; with -o, it can go on"))
+        return False
+    return True
 
 
 @contextmanager
@@ -189,7 +258,7 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float], None]]:
+def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, Speed], None]]:
     """Give a function that shows a progress and its speed: live, or by a line now and then."""
     console, total = Console(stderr=True), run.settings.steps
     text = TextColumn("{task.fields[line]}", table_column=Column(no_wrap=True))
@@ -201,12 +270,12 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
     numbers: dict[str, float | None] = dict.fromkeys(["loss", "val"] if run.val else ["loss"])
     printed = run.step * 10 // total
 
-    def draw(step: int, speed: float) -> None:
+    def draw(step: int, speed: Speed) -> None:
         line = fit(line_parts(step, total, numbers, speed), console.width)
         live.columns = (text, bar) if console.width - len(line) > 10 else (text,)
         live.update(task, completed=step, line=line)
 
-    def show(progress: Progress, speed: float) -> None:
+    def show(progress: Progress, speed: Speed) -> None:
         nonlocal mean, numbers, printed
         for step, loss in enumerate(progress.losses, progress.step - len(progress.losses)):
             keep = min(step / (step + 1), 0.98)  # a mean at first, then one of the last fifty
@@ -223,27 +292,29 @@ def _display(run: Run[Any], quiet: bool) -> Iterator[Callable[[Progress, float],
             line = " ".join(f"{name} {short(value)}" for name, value in known.items())
             note(
                 f"step {progress.step}/{total} | {line} | "
-                f"{speed:,.0f} steps/s | {(total - progress.step) / speed:.0f} s left"
+                f"{speed.steps:,.0f} steps/s | {speed.tokens:,.0f} tokens/s | "
+                f"{(total - progress.step) / speed.steps:.0f} s left"
             )
 
-    draw(run.step, 0.0)
+    draw(run.step, Speed(0.0, 0.0))
     with live:
         yield show
 
 
 def line_parts(
-    step: int, total: int, numbers: Mapping[str, float | None], speed: float
+    step: int, total: int, numbers: Mapping[str, float | None], speed: Speed
 ) -> list[str]:
     """Return the parts of the progress line, the most important first, each of a fixed width."""
-    left = round((total - step) / speed) if speed else 0
-    minutes = f"{left // 60}:{left % 60:02}" if speed else "-"
+    left = round((total - step) / speed.steps) if speed.steps else 0
+    minutes = f"{left // 60}:{left % 60:02}" if speed.steps else "-"
     watched = [f"{name} {short(value):>6}" for name, value in numbers.items()]
     return [
         f"step {step:>{len(str(total))}}/{total}",
         *watched[:2],
         f"{minutes:>5} left",
         *watched[2:],
-        f"{speed:>7,.0f} steps/s",
+        f"{rounded(speed.tokens):>4} tokens/s",
+        f"{rounded(speed.steps):>4} steps/s",
     ]
 
 
@@ -252,6 +323,18 @@ def short(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if 0 <= value < 10 else f"{value:.3f}"
+
+
+def rounded(value: float) -> str:
+    """Return a number of 0 or more in four characters.
+
+    >>> [rounded(each) for each in (0.25, 42, 1234, 211_294, 999_700)]
+    ['0.2', '42', '1.2k', '211k', '1.0M']
+    """
+    unit = 0
+    while value >= 999.5 and unit < len(UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.{int(value < 9.95)}f}{UNITS[unit]}"
 
 
 def fit(parts: Sequence[str], width: int) -> str:

@@ -1,22 +1,17 @@
 """A scaling law of this machine's own runs: microgpt scaling."""
 
-import os
 import statistics
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
-from microgpt import dataset, files, scaling
+from microgpt import dataset, scaling, trials
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import counting
-from microgpt.cli.terminal import note, say
+from microgpt.cli.progress import check_targets, make_all, one_process
+from microgpt.cli.terminal import say
 from microgpt.dataset import Dataset
 from microgpt.scaling import Law, Outcome, Point
-
-PICTURES = (".png", ".svg")
 
 
 def _list(context: click.Context, param: click.Parameter, text: str) -> list[float]:
@@ -58,14 +53,14 @@ def fit_scaling(
     A grid of widths, data and steps on all cores, in minutes; Ctrl-C stops it, and with -o the same
     command goes on. Then the best loss that a second of training here can buy, by that law.
     """
-    _check(out, plot, data)
+    one_process("scaling")
+    check_targets(out, plot, data)
     known = dataset.load(data) if data else dataset.default()
     count = len(scaling.prepare(known, Point(widths[0], 1.0, 1, 0)).feed.documents)
     points = scaling.grid(count, widths, passes, seeds)
     aims = scaling.larger(count, widths, passes, seeds)
-    kept = scaling.load(out, known) if out else []
-    if not _made(known, points + aims, kept, out):
-        note("stopped" + ("; the same command goes on" if out else "; with -o, it can go on"))
+    kept = trials.load(out, "scaling", known, scaling.read) if out else []
+    if not make_all("scaling", known, points + aims, kept, scaling.train, out):
         return 130
     made = {each.point: each for each in kept}
     outcomes, reached = [made[p] for p in points], [made[p] for p in aims]
@@ -81,32 +76,6 @@ def fit_scaling(
         scaling.plot(plot, outcomes, law, laws, reached)
         say(f"{plot}: the runs and the law")
     return 0
-
-
-def _check(out: str | None, plot: str | None, data: str | None) -> None:
-    """Refuse what could not be finished, before the work begins."""
-    missing = [name for name in ("scipy", "matplotlib")[: 2 if plot else 1] if not find_spec(name)]
-    if missing:
-        raise click.UsageError(f"{missing[0]} is missing; pip install {missing[0]}")
-    for path in filter(None, (out, plot)):
-        files.target(path, [*filter(None, [data])])
-    if plot and Path(plot).suffix.lower() not in PICTURES:
-        raise click.UsageError(f"--plot is {plot}; it must end in {' or '.join(PICTURES)}")
-
-
-def _made(data: Dataset, points: Sequence[Point], kept: list[Outcome], out: str | None) -> bool:
-    """Make the runs that are missing, showing how far they are; False if Ctrl-C stopped it."""
-    known = len(kept)
-    try:
-        with counting(len(points), "runs") as show:
-            for done in scaling.run_all(data, points, kept, os.cpu_count() or 1):
-                show(done)
-                if out and len(kept) > known:
-                    known = len(kept)
-                    scaling.save(out, data, kept)
-    except KeyboardInterrupt:
-        return False
-    return True
 
 
 def _say_law(law: Law, laws: Sequence[Law]) -> None:

@@ -1,4 +1,4 @@
-"""microgpt school: twelve lessons in a terminal, from the first stub to names of your own."""
+"""microgpt school: the lessons in a terminal, from the first stub to names of your own."""
 
 import difflib
 import os
@@ -20,7 +20,7 @@ from microgpt.cli.progress import counting
 from microgpt.cli.terminal import note, say
 from microgpt.school import report as reports
 from microgpt.school import sandbox, swap
-from microgpt.school.course import Lesson, lesson, lessons
+from microgpt.school.course import WHOLE, Lesson, lesson, lessons
 from microgpt.school.folder import Folder, fingerprint, started
 from microgpt.school.judge import Verdict
 from microgpt.school.learner import pair_names
@@ -52,6 +52,8 @@ class Steps(click.Group):
 def school(context: click.Context, folder: Path | None) -> None:
     """Write gpt.py again, function by function, in twelve lessons.
 
+    Four more lead on, to what large models add: examples, rewards, choices, subwords.
+
     Begin with `microgpt school start 1`. All that you write is in one file, mygpt.py; what is not
     written yet comes from gpt.py. Each check runs your code in a process of its own, with limits of
     time and memory: that protects you from a mistake, not from code of people you do not trust.
@@ -66,6 +68,8 @@ def _overview(folder: Folder) -> None:
     text = Text(folder.source if folder.file.exists() else "")
     begun = started(text)
     for each in lessons():
+        if each.number == WHOLE + 1:
+            say("What large models add:")
         passed = each in begun and folder.passed(each, text)
         state = "passed" if passed else "begun" if each in begun else f"{each.minutes} min"
         say(f"{each.number:2} {each.name:10} {state:8} {each.title}")
@@ -196,6 +200,8 @@ def _look(lesson: Lesson) -> str:
 
 def _next(begun: list[Lesson]) -> None:
     left = [each for each in lessons() if each not in begun]
+    if left and left[0].number > WHOLE:
+        say("  mygpt.py is whole: microgpt school run")
     say(f"  next: microgpt school {f'start {left[0].number}' if left else 'run'}")
 
 
@@ -491,7 +497,7 @@ def make_kit(out: Path, pyodide: str) -> None:
     from microgpt.school import kit
 
     found = Path(pyodide).is_dir()
-    kit.write(out, (lambda place: export(None, str(place), pyodide)) if found else None)
+    kit.write(out, (lambda place: export([], str(place), pyodide)) if found else None)
     if not found:
         note(f"without the lab: {pyodide} is not there; `npm install pyodide@{PYODIDE}` makes it")
     say(f"{out / 'index.html'}")

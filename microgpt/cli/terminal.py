@@ -4,7 +4,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 OUTPUT = "standard output"
@@ -29,6 +29,19 @@ def say(line: str, flush: bool = False, end: str = "\n") -> None:
     """Write a line of the output, or a piece of one, its control characters escaped."""
     with naming(OUTPUT):
         print(visible(line), flush=flush, end=end)
+
+
+def tell(pieces: Iterable[str]) -> str:
+    """Write a text as it comes, and return it; its lines are lines."""
+    said = []
+    for piece in pieces:
+        for i, part in enumerate(piece.split("\n")):
+            if i:
+                say("", flush=True)
+            say(part, flush=True, end="")
+        said.append(piece)
+    say("", flush=True)
+    return "".join(said)
 
 
 def note(line: str) -> None:

@@ -14,16 +14,20 @@ from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, best, log, parts, save, save_model
-from microgpt.cli.terminal import note, say
+from microgpt.cli.progress import advance, best, can_spread, log, parts, save, save_model
+from microgpt.cli.terminal import note, say, tell
 from microgpt.config import Adam
-from microgpt.engines.base import ManyProcessEngine, PeerLost, process
+from microgpt.corpus import Corpus
+from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
+from microgpt.text import FEEDS, RunningText, of
+from microgpt.tokenizer import Tokenizer, create, named
 from microgpt.training import Run, Settings
 from microgpt.tuning import lineage
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
+WRITTEN = 300  # tokens of running text, printed at the end
 SETTINGS = ("steps", "lr", "warmup", "patience")
 ENGINE = ("dtype", "device", "autocast", "compile", "fsdp", "micro_batch")
 OPTIMIZER = ("beta1", "beta2", "weight_decay")
@@ -73,18 +77,27 @@ def _settings_file(context: click.Context, _: click.Parameter, paths: tuple[str,
     help="Take options from a file: n_embd = 32, ...",
 )
 @options.data(
-    "names, world, - (standard input), or a file of one document a line.",
+    "names, world, -, a file of one document a line, a folder, or '*.jsonl'.",
     default="names, or world where these cannot be fetched",
 )
 @options.engine
-@click.option("--dtype", metavar="NAME", help="float32 or float64, where an engine has both.")
-@click.option("--device", metavar="NAME", help="pytorch: cpu, cuda, mps, ...")
+@options.dtype
+@options.device
 @click.option("--autocast", is_flag=True, help="pytorch: matrix products in bfloat16.")
 @click.option("--compile", is_flag=True, help="pytorch: torch.compile; a slow start.")
 @click.option("--fsdp", is_flag=True, help="pytorch: shard the model over torchrun's processes.")
 @click.option("--micro-batch", type=int, help="pytorch: documents at once; the rest adds up.")
 @click.option("--steps", type=int, default=1000, help="Optimizer steps.")
-@click.option("--batch", type=int, default=1, help="Documents a step.")
+@click.option(
+    "--tokenizer",
+    metavar="NAME|FILE",
+    type=options.File(),
+    default=Tokenizer.name,
+    help="Also bpe:N, to learn N tokens of byte pairs, or a tokenizer.json.",
+)
+@click.option("--windows", is_flag=True, help="Learn running text: windows of it, at random.")
+@click.option("--stream", is_flag=True, help="The same in order, of text of any length.")
+@click.option("--batch", type=int, default=1, help="Documents, or windows, a step.")
 @click.option("--seed", type=int, default=42, help="Same seed, same run.")
 @click.option("--lr", type=float, default=0.01, help="First learning rate; it falls to 0.")
 @click.option("--warmup", type=int, default=0, help="Steps over which the rate rises.")
@@ -114,11 +127,7 @@ def train(context: click.Context, /, **given: Any) -> int:
         given |= {"quiet": True, "log": None}
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
     run = _resume(context, given) if given["resume"] else _begin(context, given)
-    if process().size > 1 and not isinstance(run.engine, ManyProcessEngine):
-        raise click.UsageError(
-            f"{process().size} processes cannot train with the engine {run.engine_name}; "
-            "give --engine pytorch"
-        )
+    can_spread(run)
     resumed = given["resume"]
     if resumed and os.path.isdir(resumed):  # of processes that trained together
         resumed = str(Path(resumed).with_suffix(".safetensors"))
@@ -178,14 +187,24 @@ def _to_go_on(out: str | None) -> str:
     return f"its last checkpoint is {parts(out)}; to go on: {command}"
 
 
-def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
-    data = dataset.load(given["data"]) if given["data"] else dataset.default()
+def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
+    if given["windows"] and given["stream"]:
+        raise click.UsageError("--windows are taken at random, --stream is in order: give one")
     start = Checkpoint.load(given["start"]) if given["start"] else None
     if start:
-        _refuse_changes(context, {name: getattr(start.config, name) for name in SIZES}, "--from")
-    feed = Pretraining(
-        data, **{name: given[name] for name in FEED}, vocabulary=start.vocabulary if start else None
-    )
+        fixed = {name: getattr(start.config, name) for name in SIZES}
+        fixed["tokenizer"] = create(start.vocabulary, ()).name
+        _refuse_changes(context, fixed, "--from")
+    vocabulary = start.vocabulary if start else named(given["tokenizer"])
+    fed = {name: given[name] for name in FEED} | {"vocabulary": vocabulary}
+    feed: Pretraining | RunningText
+    if given["windows"] or given["stream"]:
+        kind = FEEDS["stream" if given["stream"] else "windows"]
+        size = start.config.block_size if start else given["block_size"]
+        feed = kind(Corpus(given["data"] or dataset.default().name), size, **fed)
+    else:
+        data = dataset.load(given["data"]) if given["data"] else dataset.default()
+        feed = Pretraining(data, **fed)
     return Run(
         feed,
         Settings(
@@ -199,7 +218,7 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     )
 
 
-def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
+def _resume(context: click.Context, given: dict[str, Any]) -> Run[Any]:
     path = given["resume"]
     if given["start"]:
         raise click.UsageError("--resume goes on with a run, --from begins one; give one of them")
@@ -211,7 +230,7 @@ def _resume(context: click.Context, given: dict[str, Any]) -> Run[Pretraining]:
     if lineage.kind(loaded) in lineage.TUNED:
         raise click.UsageError(f"{path} was tuned: microgpt tune --resume {path} goes on with it")
     try:
-        feed = Pretraining.of(loaded, dataset.load(given["data"])) if given["data"] else None
+        feed = of(loaded, given["data"])
         run = Run.resume(loaded, feed, given["steps"] if _is_given(context, "steps") else None)
     except FileNotFoundError as error:
         raise click.UsageError(
@@ -241,19 +260,21 @@ def _is_given(context: click.Context, name: str) -> bool:
     return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
-def _settings(run: Run[Pretraining]) -> dict[str, Any]:
+def _settings(run: Run[Any]) -> dict[str, Any]:
     """Return the options that would make the run again, by name."""
     given = {"data": run.feed.dataset.name, "engine": run.engine_name, **run.options}
     given |= {name: getattr(run.settings, name) for name in SETTINGS}
     given |= {name: getattr(run.settings.optimizer, name) for name in OPTIMIZER}
     given |= {name: run.feed.record()[name] for name in FEED}
+    given["tokenizer"] = run.feed.tokenizer.name
+    given |= {kind: run.feed.record()["kind"] == kind for kind in FEEDS}
     given |= {name: getattr(run.config, name) for name in SIZES}
     return dict.fromkeys(SHOWN) | given
 
 
-def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> None:
+def _check_files(run: Run[Any], out: str | None, given: dict[str, Any]) -> None:
     """Refuse, before the first step, files that the run must not write over or cannot write."""
-    inputs = [run.feed.dataset.name, os.environ.get("MICROGPT_NAMES"), given["start"]]
+    inputs = [*_read(run.feed.dataset.name), os.environ.get("MICROGPT_NAMES"), given["start"]]
     inputs += [given["resume"]] if given["resume"] != out else []
     taken = [path for path in inputs if path]
     for path in (out, out and given["keep_best"] and best(out), given["log"]):
@@ -262,7 +283,12 @@ def _check_files(run: Run[Pretraining], out: str | None, given: dict[str, Any]) 
             taken.append(path)
 
 
-def _continued(run: Run[Pretraining], out: str | None, given: dict[str, Any]) -> Run[Pretraining]:
+def _read(data: str) -> list[str]:
+    """Return the files that data are read from."""
+    return [] if data in dataset.UNNAMED else [str(path) for path in dataset.paths(data)]
+
+
+def _continued(run: Run[Any], out: str | None, given: dict[str, Any]) -> Run[Pretraining]:
     """Return the run that --out holds, if it is this one, stopped: it ends as this one would.
 
     Raises:
@@ -296,9 +322,9 @@ def _plan(run: Checkpoint) -> list[Any]:
     return [run.config, *(run.training.get(part) for part in parts)]
 
 
-def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
+def _warn(run: Run[Any], given: dict[str, Any]) -> None:
     """Say what is not as it would be expected."""
-    data, size = run.feed.dataset, run.config.block_size
+    data, size, unit = run.feed.dataset, run.config.block_size, run.feed.tokenizer.unit
     if not (given["data"] or given["resume"]) and data.name != "names":
         note("the published names cannot be fetched; using the built-in ones (--data world)")
     if not (given["engine"] or given["resume"]) and (reason := engines.missing(FASTEST)):
@@ -306,18 +332,21 @@ def _warn(run: Run[Pretraining], given: dict[str, Any]) -> None:
     if run.truncated:
         note(
             f"{run.truncated:,} of {len(data.documents):,} documents are longer than {size} "
-            "characters; their ends are not read: "
-            f"give --block-size {max(map(len, data.documents))}"
+            f"{unit}s; their ends are not read: give --block-size {run.longest}"
         )
     if odd := data.odd_break():
         note(odd)
 
 
-def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
+def _introduce(run: Run[Any], given: dict[str, Any]) -> None:
     """Print what is about to happen, and the command line that makes it happen again."""
     config, data, start = run.config, run.feed.dataset, given["start"]
+    unit = run.feed.tokenizer.unit
+    what = f"{len(data.documents):,} documents"
+    if isinstance(run.feed, RunningText):
+        what = f"{run.feed.survey.characters:,} characters of running text"
     say(
-        f"{data.name}: {len(data.documents):,} documents, {config.vocab_size - 1} characters; "
+        f"{data.name}: {what}, {config.vocab_size - 1} {unit}s; "
         f"{config.n_params:,} parameters; engine {run.engine_name}"
     )
     if given["resume"] or run.step:  # how it began was said when it began
@@ -326,16 +355,19 @@ def _introduce(run: Run[Pretraining], given: dict[str, Any]) -> None:
     words = ["microgpt", "train", *(["--from", start] if start else [])]
     defaults = {param.name: param.default for param in train.params}
     for name, value in _settings(run).items():
-        known = value is None or (start and name in SIZES)
+        known = value in (None, False) or (start and name in (*SIZES, "tokenizer"))
         if not known and (name in SHOWN or value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     say(f"repeat with: {shlex.join(words)}", flush=True)
 
 
-def _report(run: Run[Pretraining], quiet: bool) -> None:
+def _report(run: Run[Any], quiet: bool) -> None:
     """Print what the loss means, and twenty names."""
     if not quiet and (run.test or run.losses):
         _explain(run)
+    if isinstance(run.feed, RunningText):
+        tell([run.model().write(WRITTEN, seed=run.feed.seed)])
+        return
     names = run.model().sample(20)
     for name in names:
         say(name)
@@ -345,16 +377,23 @@ def _report(run: Run[Pretraining], quiet: bool) -> None:
         say(f"{len(names) - old} of these {len(names)} names are new; {old} are in the data")
 
 
-def _explain(run: Run[Pretraining]) -> None:
+def _documents(run: Run[Any]) -> str:
+    return "windows" if isinstance(run.feed, RunningText) else "documents"
+
+
+def _explain(run: Run[Any]) -> None:
     """Print the loss beside those of knowing nothing and of counting pairs."""
     uniform, bigram = run.baselines()
     if run.test:
-        say(f"loss on {len(run.test):,} held-out documents (nats/token):")
+        say(f"loss on {len(run.test):,} held-out {_documents(run)} (nats/token):")
         loss = run.test_loss()
     else:
         last = run.losses[-50:]
-        say(f"loss (nats/token) over the last {len(last)} steps, on documents that it learns from:")
+        what = f"{_documents(run)} that it learns from"
+        say(f"loss (nats/token) over the last {len(last)} steps, on {what}:")
         loss = sum(last) / len(last)
     say(f"  {uniform:.4f}  knowing nothing: {run.config.vocab_size} tokens, all equally likely")
-    say(f"  {bigram:.4f}  counting pairs of characters")
+    say(f"  {bigram:.4f}  counting pairs of {run.feed.tokenizer.unit}s")
     say(f"  {loss:.4f}  this model")
+    if run.test and run.feed.tokenizer.unit != "character":
+        say(f"  {run.test_loss_per_character():.4f}  this model, for each character")

@@ -17,7 +17,7 @@ from microgpt import dataset, engines, files, rewards, sampling
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, log
+from microgpt.cli.progress import advance, log, one_process
 from microgpt.cli.terminal import note, say
 from microgpt.config import Adam
 from microgpt.evaluation import Comparison, compare, table
@@ -112,6 +112,7 @@ def tune(context: click.Context, /, **given: Any) -> int:
     Give one of --data, --reward and --prefer. At the end it says what the model was before and what
     it is now.
     """
+    one_process("tune")
     run = _resume(given) if given["resume"] else _begin(context, given)
     out = given["out"] or given["resume"]
     _check_files(run, out, given)
@@ -161,7 +162,7 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
 def _fine_tuning(start: Checkpoint, engine: str, given: dict[str, Any]) -> FineTuning:
     data, old = dataset.load(given["data"]), None
     grown = grow(start, "".join(set().union(*data.documents) - {MARK}))
-    given["new"] = grown.vocabulary[len(start.vocabulary) :]
+    given["new"] = grown.characters[len(start.characters) :]
     old, old_val = lineage.lists(start)[0] if given["replay"] else (None, 0.0)
     return FineTuning(
         data,
@@ -240,6 +241,9 @@ def _introduce(run: Run[Any], new: str) -> None:
         f"{record['seed']}; {config.n_params:,} parameters; engine {run.engine_name}",
         flush=True,
     )
+    if asked := len(run.feed.questions):
+        learned = "does not learn" if record["val"] else "also learns"
+        say(f"measured by {asked:,} prompt{'s' * (asked != 1)} that it {learned} from", flush=True)
 
 
 def _save(run: Run[Any], out: str | None, given: dict[str, Any]) -> None:
@@ -252,15 +256,17 @@ def _save(run: Run[Any], out: str | None, given: dict[str, Any]) -> None:
 
 
 def _report(run: Run[Any], quiet: bool) -> None:
-    """Print what the model was and what it is, and what it writes now."""
-    after = run.model()
+    """Print what the model was and what it is, and what the same draws write before and after."""
+    models = [run.model()]
     if not quiet:
-        before = Model(run.feed.reference.checkpoint, run.engine_name, run.options)
-        _print(compare({"before": before, "after": after}, run.feed))
+        models.insert(0, Model(run.feed.reference.checkpoint, run.engine_name, run.options))
+        _print(compare(dict(zip(("before", "after"), models, strict=True)), run.feed))
+        say("what it wrote, and what it writes with the same draws:")
     prompts = run.feed.questions or [""]
     for i in range(SHOWN):
         prompt = prompts[i % len(prompts)]
-        say(after.sample(1, 1.0, seed=i, prefix=prompt)[0])
+        *before, after = (model.sample(1, 1.0, seed=i, prefix=prompt)[0] for model in models)
+        say("".join(f"  {document:18}" for document in before) + after)
 
 
 def _print(compared: Comparison) -> None:
@@ -299,7 +305,7 @@ def evaluate(
     models = {Path(model).name: last}
     if against or lineage.kind(last.checkpoint) in lineage.TUNED:
         base = Checkpoint.load(against) if against else lineage.before(last.checkpoint)
-        grown = grow(base, last.tokenizer.vocabulary)
+        grown = grow(base, last.tokenizer.characters)
         name = against or str(last.training["feed"]["model"])
         models = {Path(name).name: Model(grown, engine)} | models
     compared = compare(models, None, count, seed)
@@ -337,6 +343,7 @@ def prefer(model: str, out: str | None, seed: int | None, engine: str | None) ->
     chosen = 0
     with open(out, "a", encoding="utf-8") as file, _keys() as key_pressed:
         note("left or right: the one that you like better; space: neither; q: end")
+        note("some 25 choices are enough to see what they change")
         for pair in _pairs(loaded, sampling.fresh_seed() if seed is None else seed):
             say(f"{chosen + 1:>4}  {pair[0]:>20}   {pair[1]}", flush=True)
             while (key := key_pressed()) not in (*LEFT_OR_RIGHT, " ", "q", ""):
@@ -349,7 +356,8 @@ def prefer(model: str, out: str | None, seed: int | None, engine: str | None) ->
                 file.flush()
                 chosen += 1
     note(f"{chosen} choices added to {out}; to learn from them:")
-    note(shlex.join(["microgpt", "tune", model, "--prefer", out]))
+    tuned = str(files.unused("mine.safetensors"))
+    note(shlex.join(["microgpt", "tune", model, "--prefer", out, "-o", tuned]))
 
 
 def _pairs(model: Model, seed: int) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The engines: parallel ways to run one model, behind the protocol of base.py."""
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 from microgpt.arrays import BROWSER, State
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig
-from microgpt.engines.base import Engine, Reader, TrainableEngine
+from microgpt.engines.base import Engine, Learner, Reader, TrainableEngine
 from microgpt.llm.architecture import Architecture
 
 
@@ -59,11 +60,7 @@ def create(
         raise ValueError(f"there is no engine {name!r}; there are {', '.join(ENGINES)}")
     if reason := missing(name):
         raise ValueError(f"the engine {name} is not here: {reason}")
-    known = list(signature(_class(name)).parameters)[3:]  # after config, state and optimizer
-    if unknown := [option for option in options if option not in known]:
-        raise ValueError(
-            f"the engine {name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-        )
+    _check_options(name, list(signature(_class(name)).parameters)[3:], options)
     try:
         engine: Engine = _class(name)(config, state, optimizer or Adam(), **options)
     except (OSError, ImportError) as error:
@@ -71,11 +68,13 @@ def create(
     return engine
 
 
-def create_reader(name: str | None, architecture: Architecture, params: State) -> Reader:
+def create_reader(
+    name: str | None, architecture: Architecture, params: State, **options: Any
+) -> Reader:
     """Return the engine of that name, or the best there is, for a model of any architecture.
 
     Raises:
-        ValueError: there is no such engine, or it is not installed.
+        ValueError: there is no such engine, it is not installed, or cannot hold this model.
     """
     name = name or next(each for each in READERS if not missing(each))
     if name not in READERS:
@@ -85,8 +84,25 @@ def create_reader(name: str | None, architecture: Architecture, params: State) -
     if reason := missing(name):
         raise ValueError(f"the engine {name} is not here: {reason}")
     module = import_module(f"microgpt.engines.{READERS[name].module}")
-    engine: Reader = getattr(module, READERS[name].class_name)(architecture, params)
+    made = getattr(module, READERS[name].class_name)
+    _check_options(name, list(signature(made).parameters)[2:], options)
+    engine: Reader = made(architecture, params, **options)
     return engine
+
+
+def create_learner(name: str, architecture: Architecture, params: State, **options: Any) -> Learner:
+    """Return an engine that trains any architecture; raises as create_reader does."""
+    engine = create_reader(name, architecture, params, **options)
+    if not isinstance(engine, Learner):
+        raise ValueError(f"the engine {name} runs such a model but cannot train it; take pytorch")
+    return engine
+
+
+def _check_options(name: str, known: Sequence[str], options: Mapping[str, Any]) -> None:
+    if unknown := [option for option in options if option not in known]:
+        raise ValueError(
+            f"the engine {name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )
 
 
 def create_trainable(

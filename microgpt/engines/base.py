@@ -72,6 +72,28 @@ class Reader(Protocol):
 
 
 @runtime_checkable
+class WholeReader(Reader, Protocol):
+    """A reader that reads many tokens at once faster than one by one."""
+
+    def read(self, tokens: Document) -> Array:
+        """Read tokens; return the logits (vocab_size,) after the last."""
+
+
+@runtime_checkable
+class Learner(Reader, Protocol):
+    """A reader that can also learn; what is said of TrainableEngine holds."""
+
+    def train(self, batches: Sequence[Batch], learning_rates: Sequence[float]) -> list[float]:
+        """Take one Adam step a batch; return each batch's loss before its step (nats/token)."""
+
+    def loss(self, batch: Batch) -> float:
+        """Return the loss of a batch (nats/token)."""
+
+    def state(self) -> dict[str, Array]:
+        """Return copies of the parameters."""
+
+
+@runtime_checkable
 class TrainableEngine(Engine, Protocol):
     """An engine that can also learn."""
 
@@ -176,6 +198,18 @@ def initial_state(config: GPTConfig, rng: random.Random) -> dict[str, Array]:
         )
     params = gpt.init(config, rng)
     return {name: array([[p.data for p in row] for row in rows]) for name, rows in params.items()}
+
+
+def initial_params(architecture: Architecture, rng: random.Random) -> dict[str, Array]:
+    """Draw fresh parameters of any architecture: gains 1, biases 0, the rest as gpt.init does."""
+
+    def draw(name: str) -> float:
+        return 1.0 if name.endswith("norm") else 0.0 if "bias" in name else rng.gauss(0, 0.08)
+
+    return {
+        name: reshape(array([draw(name) for _ in range(math.prod(shape))]), shape)
+        for name, shape in architecture.shapes()
+    }
 
 
 def by_name(config: GPTConfig, numbers: Any, prefix: str = "") -> dict[str, Array]:

@@ -9,6 +9,7 @@ from microgpt import engines, gpt, xray
 from microgpt.arrays import BROWSER
 from microgpt.documents import surprises
 from microgpt.engines.base import Engine
+from microgpt.lab import inside
 from microgpt.model import Model
 from microgpt.sampling import Sampling, Stream, draw, probabilities
 from microgpt.school import source as texts
@@ -37,10 +38,12 @@ SMALL = {  # why backward() needs an order, in three lines
 
 
 class Answers:
-    """Answers questions about one model."""
+    """Answers questions about one model; raises ValueError if its tokens are not characters."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, built_in: bool = False) -> None:
+        """Take a model; one that ships with microgpt is built in."""
+        self.model, self.vocabulary = model, model.tokenizer.characters
+        self.built_in = built_in
         self._recorded: xray.Trace | None = None  # the last graph asked for: most questions go on
         self._made: dict[str, Any] = {}  # engines, by name: to build a cartridge takes seconds
 
@@ -61,13 +64,10 @@ class Answers:
             "begin": begin,
             "engine": self.engine,
             "fixed": self.fixed,
+            "inside": self.inside,
+            "stream": self.stream,
         }
-        if name not in questions:
-            raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
-        try:
-            return questions[name](**question)
-        except TypeError:
-            raise ValueError(f"the question {name!r} lacks a part, or has one too many") from None
+        return reply(questions, name, question)
 
     def describe(self) -> dict[str, Any]:
         """Return what the page shows of the model as such, and the source of gpt.py."""
@@ -75,12 +75,13 @@ class Answers:
         with open(gpt.__file__, encoding="utf-8") as file:
             source = file.read()
         return {
-            "vocabulary": self.model.tokenizer.vocabulary,
+            "vocabulary": self.vocabulary,
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
             "n_params": config.n_params,
             "steps": record.get("step"),
             "documents": record.get("step", 0) * record.get("feed", {}).get("batch", 1),
             "source": source,
+            "built_in": self.built_in,
         }
 
     def next(self, text: str, **dials: Any) -> dict[str, Any]:
@@ -160,6 +161,14 @@ class Answers:
             return {"refused": str(error)}
         return _read(engine, tokens) | {"saturations": engine.saturations}
 
+    def inside(self, text: str) -> dict[str, Any]:
+        """Return what each head looks at in a name, and what each layer would say next."""
+        return inside.of_names(self.model, self._ids(text))[0]
+
+    def stream(self, text: str, pos: int) -> list[list[float]]:
+        """Return (n_layer + 1, n_embd): the residual stream at a position of a name."""
+        return inside.stream(inside.of_names(self.model, self._ids(text))[1], pos)
+
     def _name(self, seed: int, i: int, sampling: Sampling, prefix: list[int]) -> dict[str, Any]:
         """Return name i of a seed: the one that Model.sample draws, with its probabilities."""
         bos, tokens = self.model.tokenizer.bos, [*prefix]
@@ -179,6 +188,20 @@ class Answers:
                 f"the model can see {self.model.config.block_size}"
             )
         return self.model.tokenizer.ids(text)
+
+
+def reply(questions: dict[str, Callable[..., Any]], name: str, question: dict[str, Any]) -> Any:
+    """Ask one of some questions, by name.
+
+    Raises:
+        ValueError: nobody can ask that, or a part of the question is missing or wrong.
+    """
+    if name not in questions:
+        raise ValueError(f"there is no question {name!r}; there are {', '.join(questions)}")
+    try:
+        return questions[name](**question)
+    except TypeError:
+        raise ValueError(f"the question {name!r} lacks a part, or has one too many") from None
 
 
 def host() -> dict[str, Any]:

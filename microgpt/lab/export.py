@@ -8,15 +8,19 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from microgpt import engines
+from microgpt.checkpoint import SHIPPED, Checkpoint
 from microgpt.lab import lessons
 from microgpt.lab.answers import ELSEWHERE, Answers
-from microgpt.lab.pyodide import to_json
+from microgpt.lab.models import Models, title
+from microgpt.lab.pyodide import listed, pack
 from microgpt.lab.recorded import record
-from microgpt.lab.server import MODEL, STATIC
+from microgpt.lab.server import STATIC
+from microgpt.llm import pretrained
 from microgpt.model import Model
 
 PYODIDE = "314.0.7"
@@ -44,12 +48,12 @@ script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data:">
 <script src="opened.js"></script>"""
 
 
-def export(model: str | None, folder: str, pyodide: str) -> Path:
+def export(opened: Sequence[str], folder: str, pyodide: str) -> Path:
     """Write the site to a folder, whole or not at all, and return where it is.
 
     Raises:
-        OSError: the model or Pyodide cannot be read, or the folder cannot be written.
-        ValueError: the model cannot be used, the folder is not empty, or Pyodide is not complete.
+        OSError: a model or Pyodide cannot be read, or the folder cannot be written.
+        ValueError: a model cannot be used, the folder is not empty, or Pyodide is not complete.
     """
     site, core = Path(folder).resolve(), Path(pyodide)
     if site.exists() and (not site.is_dir() or any(site.iterdir())):
@@ -59,7 +63,7 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
             f"{core} lacks {missing[0]}; `npm install pyodide@{PYODIDE}` makes a folder "
             "node_modules/pyodide that has it: name it by --pyodide"
         )
-    opened = Model.load(model or MODEL, "scalar")
+    models = _models([Path(model).resolve() for model in opened])
     beside = site.with_name(f".{site.name}.{os.getpid()}.tmp")
     try:
         beside.mkdir()  # fails where its folder is missing: copytree would make that too
@@ -69,13 +73,15 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
         assert SERVER in page
         page = page.replace(SERVER, BROWSER).replace("server.mjs", "pyodide.mjs")
         (beside / "index.html").write_text(page, "utf-8")
-        rows = [["host", {}, HOST], *record(Answers(opened))]
+        held = pack(models)
+        own = Answers(Model(models[""][1], "scalar"), built_in="shipped" not in models)
+        rows = [["host", {}, HOST], ["models", {}, listed(json.loads(held))], *record(own)]
         (beside / "recorded.json").write_text(json.dumps(rows, separators=(",", ":")), "utf-8")
         (beside / "lessons.json").write_text(lessons.to_json(), "utf-8")
         (beside / "wasm").mkdir()
         for name in WASM:
             shutil.copyfile(KERNEL / name, beside / "wasm" / name)
-        _pack(opened, beside / "microgpt.zip")
+        _pack(held, beside / "microgpt.zip")
         (beside / "pyodide").mkdir()
         for name in PARTS:
             shutil.copyfile(core / name, beside / "pyodide" / name)
@@ -89,8 +95,19 @@ def export(model: str | None, folder: str, pyodide: str) -> Path:
     return site
 
 
-def _pack(model: Model, path: Path) -> None:
-    """Write what Python needs in the browser: this package's files, the names, the model."""
+def _models(opened: Sequence[Path]) -> dict[str, tuple[str, Checkpoint]]:
+    """Return the models of a site by name, each with its title; raises as export does."""
+    for path in opened:
+        if pretrained.is_one(path):
+            raise ValueError(f"{path} is a published model: too large for a page; leave it out")
+    named = dict(zip(Models.names(opened), opened, strict=True)) or {"": SHIPPED}
+    if SHIPPED not in named.values():
+        named["shipped"] = SHIPPED  # the lessons speak of it
+    return {name: (title(path), Checkpoint.load(path).model()) for name, path in named.items()}
+
+
+def _pack(models: str, path: Path) -> None:
+    """Write what Python needs in the browser: this package's files, the names, the models."""
     package = Path(str(files("microgpt")))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         school = [
@@ -98,4 +115,4 @@ def _pack(model: Model, path: Path) -> None:
         ]
         for file in [*sorted({*package.rglob("*.py"), *school}), package / "data" / "names.txt"]:
             archive.write(file, file.relative_to(package.parent))
-        archive.writestr("microgpt/data/model.json", to_json(model.checkpoint))
+        archive.writestr("microgpt/data/models.json", models)

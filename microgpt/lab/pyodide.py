@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -17,12 +17,13 @@ from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.lab import jobs
 from microgpt.lab.answers import Answers
-from microgpt.lab.jobs.controls import Controls, Dials
+from microgpt.lab.jobs.controls import Controls
 from microgpt.model import Model
 
-MODEL = files("microgpt") / "data" / "model.json"
-_trained: str | None = None
-_controls: Controls = Dials()
+MODELS = files("microgpt") / "data" / "models.json"
+OPEN = 4  # models whose engines stay in memory
+_held: dict[str, str] = {}
+_controls = Controls()
 _changed = asyncio.Event()
 
 
@@ -32,7 +33,7 @@ def to_json(checkpoint: Checkpoint) -> str:
     return json.dumps(
         {
             "config": {name: getattr(config, name) for name in config.__dataclass_fields__},
-            "vocabulary": checkpoint.vocabulary,
+            "vocabulary": checkpoint.characters,
             "state": {name: numbers.tolist() for name, numbers in checkpoint.state.items()},
             "training": checkpoint.training,
         }
@@ -46,37 +47,62 @@ def from_json(text: str) -> Checkpoint:
     return Checkpoint(GPTConfig(**held["config"]), held["vocabulary"], state, held["training"])
 
 
-def use(model: str | None) -> None:
-    """Answer about a model that a run has trained (JSON) from now on; None: about the site's."""
-    global _trained
-    _trained = model
+def pack(models: dict[str, tuple[str, Checkpoint]]) -> str:
+    """Return models by name, each with its title, as the exported site holds them."""
+    return json.dumps({name: [title, to_json(model)] for name, (title, model) in models.items()})
 
 
-@lru_cache(1)
-def _checkpoint(trained: str | None) -> Checkpoint:
-    return from_json(trained or MODEL.read_text("utf-8"))
+def hold(name: str, model: str) -> None:
+    """Keep a model that a run has trained (JSON): it can be asked about by its name."""
+    _held[name] = model
 
 
-@lru_cache(1)
-def _answers(trained: str | None) -> Answers:
-    return Answers(Model(_checkpoint(trained)))
+@cache
+def _packed() -> dict[str, list[str]]:
+    packed: dict[str, list[str]] = json.loads(MODELS.read_text("utf-8"))
+    return packed
 
 
-def answer(name: str, question: str) -> str:
-    """Return the answer to a question, or what is wrong with it."""
+@lru_cache(OPEN)
+def _checkpoint(of: str) -> Checkpoint:
+    if of in _held:
+        return from_json(_held[of])
+    if of == "shipped" and of not in _packed():
+        return _checkpoint("")
+    if of not in _packed():
+        raise ValueError("that model is gone: the page has been loaded again; train another")
+    return from_json(_packed()[of][1])
+
+
+@lru_cache(OPEN)
+def _answers(of: str) -> Answers:
+    built_in = of == "shipped" or (of == "" and "shipped" not in _packed())
+    return Answers(Model(_checkpoint(of)), built_in)
+
+
+def answer(of: str, name: str, question: str) -> str:
+    """Return the answer to a question about a model, or what is wrong with it."""
     try:
-        reply: dict[str, Any] = {"answer": _answers(_trained).answer(name, json.loads(question))}
+        if name == "models":
+            reply: dict[str, Any] = {"answer": listed(_packed())}
+        else:
+            reply = {"answer": _answers(of).answer(name, json.loads(question))}
     except ValueError as error:
         reply = {"error": " ".join(str(error).split())}
     return json.dumps(reply)
 
 
-async def run(question: str, emit: Callable[[str], None]) -> None:
+def listed(packed: dict[str, list[str]]) -> list[dict[str, str]]:
+    """Return each model's name and title, but those trained on the page."""
+    return [{"name": name, "title": title} for name, (title, _) in packed.items()]
+
+
+async def run(of: str, question: str, emit: Callable[[str], None]) -> None:
     """Do what a question says; emit is called with each event. Commands are heard in between."""
     global _controls
     asked = json.loads(question)
     _controls = jobs.controls_of(asked)
-    for event in jobs.run(asked, _controls, _checkpoint(_trained)):
+    for event in jobs.run(asked, _controls, _checkpoint(of)):
         _changed.clear()
         if isinstance(event, float):
             with suppress(TimeoutError):

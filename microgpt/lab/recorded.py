@@ -55,4 +55,5 @@ def _backward(rows: list[list[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 if __name__ == "__main__":  # by gpt.py itself: the same numbers, whatever machine records them
-    print(json.dumps(record(Answers(Model.load(MODEL, "scalar"))), separators=(",", ":")))
+    rows = record(Answers(Model.load(MODEL, "scalar"), built_in=True))
+    print(json.dumps(rows, separators=(",", ":")))

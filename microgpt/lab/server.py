@@ -14,7 +14,7 @@ import sys
 import threading
 import webbrowser
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import lru_cache
 from importlib.resources import files
@@ -49,24 +49,28 @@ HEADERS = {
 }
 
 
-def create(model: Path, token: str, port: int) -> Starlette:
-    """Return the application that answers about a model to those who show the token.
+def create(opened: Sequence[Path], token: str, port: int) -> Starlette:
+    """Return the application that answers about models to those who show the token.
 
     Raises:
-        OSError: the model cannot be read.
-        ValueError: the model cannot be used.
+        OSError: a model cannot be read.
+        ValueError: a model cannot be used.
     """
     folder = TemporaryDirectory(prefix="microgpt-lab-")  # for the models that runs train
-    models = Models(model, Path(folder.name))
-    models.answers("")  # before anyone asks, it is known that there is a model
+    models = Models(opened, Path(folder.name))
     runs = dict[str, asyncio.subprocess.Process]()
     measured = defaultdict[str, list[str]](list)  # by model, the events of a run always the same
     shipped = Checkpoint.load(MODEL)
-    lock = threading.Lock()  # an engine holds one context at a time
+    lock = threading.Lock()
+    turns = defaultdict[str, threading.Lock](threading.Lock)  # an engine has one context
 
     def answer(of: str, name: str, question: dict[str, Any]) -> Any:
+        if name == "models":
+            return models.listed()
         with lock:
-            return models.answers(of).answer(name, question)
+            answers, turn = models.answers(of), turns[of]
+        with turn:  # the small ones do not wait for a large one
+            return answers.answer(name, question)
 
     @lru_cache(8)
     def cartridge(of: str, name: str) -> dict[str, Any]:
@@ -110,7 +114,8 @@ def create(model: Path, token: str, port: int) -> Starlette:
         with folder:
             yield
 
-    ours = [] if model == MODEL else [Route("/recorded.json", nothing)]  # it tells of that model
+    own = models.path("")  # recorded.json tells of the model that ships with microgpt
+    ours = [] if own == MODEL else [Route("/recorded.json", nothing)]
     app = Starlette(
         routes=[
             *ours,
@@ -234,12 +239,21 @@ async def _once(events: AsyncGenerator[str], kept: list[str]) -> AsyncGenerator[
         kept[:] = heard
 
 
-def serve(model: str | None, port: int, show: Callable[[str], None], browse: bool) -> None:
+def place(opened: Sequence[Path]) -> str:
+    """Return where in the page models are seen that are not every screen's: "" if all are."""
+    names = Models.names(opened)
+    if not any(names):
+        return ""
+    beside = f"&beside={names[1]}" if len(names) > 1 else ""
+    return f"inside?model={names[0]}{beside}&"
+
+
+def serve(opened: Sequence[str], port: int, show: Callable[[str], None], browse: bool) -> None:
     """Serve the lab until interrupted; `show` is called with its address.
 
     Raises:
-        OSError: the model cannot be read, or the port is taken.
-        ValueError: the model cannot be used.
+        OSError: a model cannot be read, or the port is taken.
+        ValueError: a model cannot be used.
     """
     try:
         listening = socket.create_server(("127.0.0.1", port))
@@ -251,8 +265,9 @@ def serve(model: str | None, port: int, show: Callable[[str], None], browse: boo
     with listening:
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        application = create(Path(model or MODEL), token, port)
-        address = f"http://127.0.0.1:{port}/#token={token}"
+        paths = [Path(model).resolve() for model in opened]
+        application = create(paths, token, port)
+        address = f"http://127.0.0.1:{port}/#{place(paths)}token={token}"
         config = uvicorn.Config(
             application,
             log_level="warning",

@@ -22,6 +22,7 @@ class Change:
     name: str
     sentence: str
     brick: str = ""  # the function of microgpt/llm/bricks.py that holds it
+    lessons: tuple[int, ...] = ()  # of the school, that have it written
 
 
 SAME = {
@@ -35,8 +36,11 @@ SAME = {
     "inference": "One token after another, drawn from softmax(logits / temperature), KV cache.",
 }
 BPE = Change(
-    "byte-pair encoding", "Frequent neighbours among characters or bytes become one token."
+    "byte-pair encoding",
+    "Frequent neighbours among characters or bytes become one token.",
+    lessons=(16,),
 )
+POST_TRAINING = {"SFT": 13, "distilled": 13, "RL": 14, "DPO": 15}  # word: lesson
 TENSORS = Change(
     "tensors", "A node of the graph is a whole array, not a number; the chain rule is the same."
 )
@@ -151,7 +155,10 @@ def changed(published: Published) -> dict[str, list[Change]]:
     optimizer = published.optimizer or ""
     training = [DECAY] if optimizer.endswith("W") or "weight decay" in optimizer else []
     if published.post_training not in ("none", UNSAID):
-        training.append(Change("post-training", f"{published.post_training}."))
+        did = published.post_training
+        taught = {lesson for word, lesson in POST_TRAINING.items() if word in did}
+        sentence = f"{did}. Here: microgpt tune."
+        training.append(Change("post-training", sentence, lessons=(*sorted(taught),)))
     return {
         "dataset": [],
         "tokenizer": [] if published.tokenizer == BASIS.tokenizer else [BPE],
@@ -239,7 +246,9 @@ def components(published: Published) -> list[dict[str, Any]]:
         {
             "component": component,
             "same": sentence,
-            "changed": [vars(change) for change in found[component]],
+            "changed": [
+                vars(change) | {"lessons": [*change.lessons]} for change in found[component]
+            ],
             "bigger": list(_bigger(component, published)),
             "size": _first_size(component, published),
         }

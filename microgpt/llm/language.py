@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microgpt import engines
 from microgpt.arrays import Array
 from microgpt.documents import surprises
+from microgpt.engines.base import WholeReader
 from microgpt.llm import floats
 from microgpt.llm.pretrained import Pretrained
 from microgpt.model import Score
@@ -24,10 +26,15 @@ class LanguageModel:
     """A published model on an engine: pytorch where it is installed, else scalar.
 
     Raises:
-        ValueError: there is no such engine, or it is not installed.
+        ValueError: there is no such engine, it is not installed, or has no such option.
     """
 
-    def __init__(self, pretrained: Pretrained, engine: str | None = None) -> None:
+    def __init__(
+        self,
+        pretrained: Pretrained,
+        engine: str | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.tokenizer, self.architecture = pretrained.tokenizer, pretrained.architecture
         self._stops, self._special = pretrained.stops, pretrained.special
         self._template = pretrained.template
@@ -35,7 +42,9 @@ class LanguageModel:
             name: pretrained.params[name] for name in pretrained.params if "final_norm" in name
         }
         self._head = pretrained.params["wte" if pretrained.architecture.tied else "lm_head"]
-        self._engine = engines.create_reader(engine, pretrained.architecture, pretrained.params)
+        self._engine = engines.create_reader(
+            engine, pretrained.architecture, pretrained.params, **options or {}
+        )
         self._names = {token: name for name, token in pretrained.tokenizer.ids().items()}
         self._read: list[int] = []  # the tokens that the engine has seen
 
@@ -133,7 +142,7 @@ class LanguageModel:
         self._read = []
         seen: dict[str, Any] = self._engine.inspect(tokens)
         probs = [self.lens(stream) for stream in seen["residual"]]
-        best = [np.argsort(-row, axis=-1, kind="stable")[:, :LIKELIEST] for row in probs]
+        best = [_likeliest(row) for row in probs]
         texts = [[[self.spell(token) for token in ids] for ids in row.tolist()] for row in best]
         seen["tokens"] = [self.spell(token) for token in tokens]
         seen["lens"] = np.array(texts)
@@ -147,7 +156,7 @@ class LanguageModel:
         last = {name: numbers.tolist() for name, numbers in self._last.items()}
         norm, a = floats.read().norm, self.architecture
         normed = [norm(x, last, "final_norm", a) if a.final_norm else x for x in stream.tolist()]
-        logits = np.array(normed) @ self._head.T.astype(float)
+        logits = (np.array(normed, self._head.dtype) @ self._head.T).astype(float)
         exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return np.asarray(exps / exps.sum(axis=-1, keepdims=True))
 
@@ -186,9 +195,14 @@ class LanguageModel:
             self._engine.reset()
             self._read = []
         left = tokens[len(self._read) :]
-        for done, token in enumerate(left):
-            watch(done, len(left))
-            logits = self._step(token)
+        if isinstance(self._engine, WholeReader):
+            watch(0, len(left))
+            logits: list[float] = self._engine.read(left).tolist()
+            self._read += left
+        else:
+            for done, token in enumerate(left):
+                watch(done, len(left))
+                logits = self._step(token)
         watch(len(left), len(left))
         return logits
 
@@ -196,6 +210,14 @@ class LanguageModel:
         logits: list[float] = self._engine.step(token).tolist()
         self._read.append(token)
         return logits
+
+
+def _likeliest(probs: Array) -> NDArray[np.intp]:
+    """Return (T, 5): the likeliest tokens of each row (T, vocab_size), the likeliest first."""
+    few = min(LIKELIEST, probs.shape[-1])
+    found = np.argpartition(-probs, few - 1, axis=-1)[:, :few]  # to sort all takes seconds
+    order = np.argsort(-np.take_along_axis(probs, found, -1), axis=-1, kind="stable")
+    return np.take_along_axis(found, order, -1)
 
 
 def _refuse(message: str) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from microgpt.llm import bpe
+from microgpt.llm.bpe import bpe_encode, bpe_train
 
 # GPT-2 writes bytes as characters that can be seen: a space is Ġ. Here by the byte's number.
 _SEEN = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -87,11 +87,11 @@ class ByteLevel:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "ByteLevel":
-        """Learn a vocabulary from texts, as bpe.train does."""
+        """Learn a vocabulary from texts, as bpe_train does."""
         blank = cls({character: i for i, character in enumerate(sorted(ALPHABET))}, [])
         words = (blank.spell(word) for text in texts for word in blank.words(text))
         tokens, merges = sorted(ALPHABET), []
-        for a, b in bpe.train(words, vocab_size):
+        for a, b in bpe_train(words, vocab_size):
             merges.append((tokens[a], tokens[b]))
             tokens.append(tokens[a] + tokens[b])
         return cls({token: i for i, token in enumerate(tokens)}, merges)
@@ -168,7 +168,7 @@ class ByteLevel:
         return [token for word in self.words(text) for token in self._merged(word)]
 
     def _merge(self, word: str) -> list[int]:
-        return bpe.encode(self.spell(word), self._merges)
+        return bpe_encode(self.spell(word), self._merges)
 
 
 class Library:

@@ -68,7 +68,7 @@ def like(documents: Sequence[str]) -> Reward:
         return [-_mean(bigram.losses(_tokens(document))) for document in judged]
 
     def _tokens(document: str) -> list[int]:
-        known, other = tokenizer.vocabulary, tokenizer.vocab_size
+        known, other = tokenizer.characters, tokenizer.vocab_size
         ids = [known.index(c) if c in known else other for c in document]
         return [tokenizer.bos, *ids, tokenizer.bos]
 

@@ -1,1 +1,1 @@
-"""The school: twelve lessons in which a learner writes gpt.py again, function by function."""
+"""The school: lessons in which a learner writes gpt.py again, function by function, and goes on."""

@@ -1,4 +1,4 @@
-"""The twelve lessons, read from their files: what each one asks, hints at, and has written."""
+"""The lessons, read from their files: what each one asks, hints at, and has written."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+WHOLE = 12  # lessons after which mygpt.py is whole; the others are about what large models add
 FOLDER = Path(__file__).parent / "lessons"
 TOUR, GLOSSARY = (Path(__file__).parent / name for name in ("tour.toml", "glossary.md"))
 WORD = re.compile(r"^\*\*(.+)\*\*: (.+)$", re.M)
@@ -21,7 +22,7 @@ FILE = re.compile(r"\+\+\+\n(?P<front>.*?)\n\+\+\+\n(?P<text>.*)", re.DOTALL)
 class Lesson:
     """A lesson: the front matter of its file, and the text."""
 
-    number: int  # 1 to 12
+    number: int  # from 1 on
     name: str  # of its file and in addresses: "backward"
     title: str
     minutes: int

@@ -3,13 +3,16 @@
     python -m microgpt.school.figures > microgpt/school/figures.json
 
 A lesson writes {{name}} and gets what figures.json has under that name. Losses after training come
-from the lab's ablations.json, which scripts/ablations.py measures in minutes; all others are
+from the lab's ablations.json, which scripts/ablations.py measures in minutes, and what is said of
+post-training and of subwords from runs.json, which scripts/lesson_runs.py does; all others are
 computed here in a second or two, by gpt.py itself.
 """
 
 import json
 import math
 import random
+import statistics
+from collections.abc import Sequence
 from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +29,7 @@ NAME = "emma"  # what the lessons read
 NUDGE = 0.01
 FIRST = 100  # names that are read before anything is learned
 ABLATIONS = files("microgpt.lab") / "static" / "ablations.json"
+RUNS = files("microgpt") / "school" / "runs.json"
 LOSSES = {  # what the lessons say of gpt.py with a change made: by task, the changes' titles
     "names": {
         "no attention": "no_attention",
@@ -50,6 +54,10 @@ def compute() -> dict[str, str]:
         **_first(),
         **_policy(model),
         **_measured(),
+        **_examples(),
+        **_rewards(),
+        **_preferences(),
+        **_subwords(),
     }
 
 
@@ -183,6 +191,84 @@ def _measured() -> dict[str, str]:
             if measured and (name := LOSSES[task].get(idea["title"])):
                 found[f"{task}_{name}"] = f"{measured['yours'][-1]:.2f}"
     return found
+
+
+def _examples() -> dict[str, str]:
+    """Return what a model forgot that learned to answer questions (nats/token), and its answers."""
+    seeds = _seeds("examples")
+    shares = [row[way]["right"] for row in seeds for way in ("answers alone", "replayed")]
+    return {
+        "sft_learned": f"{seeds[0]['learned']:,}",
+        "sft_asked": str(seeds[0]["asked"]),
+        "sft_right": _percent(min(shares)),
+        "sft_before": f"{statistics.mean(row['before']['old'] for row in seeds):.2f}",
+        **_range("sft_alone", [row["answers alone"]["old"] for row in seeds], 1),
+        **_range("sft_whole", [row["all of it"]["old"] for row in seeds], 1),
+        **_range("sft_replayed", [row["replayed"]["old"] for row in seeds], 2),
+    }
+
+
+def _rewards() -> dict[str, str]:
+    """Return what a model wrote, rewarded for vowels: with a hole, without it, held by KL."""
+    seeds = _seeds("rewards")
+    hole, closed, held = ([row[way] for row in seeds] for way in ("hole", "no hole", "KL"))
+    unfinished = sum(row["unfinished"] > 0.9 for row in hole)
+    return {
+        **_range("rl_before", [row["before"]["reward"] for row in seeds], 2),
+        "rl_hole_reward": f"{min(row['reward'] for row in hole):.2f}",
+        "rl_hole_names": ", ".join(row["commonest"] for row in hole),
+        "rl_unfinished": {2: "Two", 3: "Three", 4: "Four", 5: "All"}[unfinished],
+        "rl_closed_names": ", ".join(row["commonest"] for row in closed),
+        "rl_kl_names": ", ".join(row["commonest"] for row in held),
+        "rl_kl_reward": f"{min(row['reward'] for row in held):.2f}",
+        **_range("rl_kl", [row["kl"] for row in held], 2),
+        "rl_distinct": _percent(min(row["distinct"] for row in held)),
+    }
+
+
+def _preferences() -> dict[str, str]:
+    """Return what became of pairs of which the shorter was chosen, held loosely and tightly."""
+    seeds = _seeds("preferences")
+    found = {
+        "dpo_ln2": f"{reference.dpo_loss(0.0, 0.0, 1.0):.3f}",
+        "dpo_before_letters": f"{statistics.mean(row['before']['letters'] for row in seeds):.1f}",
+    }
+    for name, beta in (("dpo_loose", "beta 0.1"), ("dpo_tight", "beta 1")):
+        rows = [row[beta] for row in seeds]
+        found |= _range(f"{name}_chosen", [-row["chosen"] for row in rows], 1)
+        found |= _range(f"{name}_letters", [row["letters"] for row in rows], 1)
+        found[f"{name}_won"] = _percent(min(row["won"] for row in rows))
+        if name == "dpo_loose":
+            found |= _range(f"{name}_rejected", [-row["rejected"] for row in rows], 1)
+    return found
+
+
+def _subwords() -> dict[str, str]:
+    """Return how many tokens a name becomes, and what was learned first."""
+    runs = json.loads(RUNS.read_text("utf-8"))["subwords"]
+    (_, none), (some, tokens), (more, fewer) = runs["tokens"].items()
+    return {
+        "bpe_0": f"{none:.1f}",
+        "bpe_merges": some,
+        "bpe_some": f"{tokens:.1f}",
+        "bpe_more_merges": more,
+        "bpe_more": f"{fewer:.1f}",
+        "bpe_first": ", ".join(runs["first"]),
+        **{f"bpe_{name}": f"`{' '.join(cut)}`" for name, cut in runs["shown"].items()},
+    }
+
+
+def _seeds(name: str) -> list[Any]:
+    """Return what scripts/lesson_runs.py measured on each seed."""
+    return [*json.loads(RUNS.read_text("utf-8"))[name].values()]
+
+
+def _range(name: str, numbers: Sequence[float], digits: int) -> dict[str, str]:
+    """Return the least and the most of some numbers."""
+    return {
+        f"{name}_least": f"{min(numbers):.{digits}f}",
+        f"{name}_most": f"{max(numbers):.{digits}f}",
+    }
 
 
 def _next(model: Model, text: str, temperature: float) -> list[float]:

@@ -728,3 +728,135 @@ for asked in (
     "-3, 5, 4, 0",
 ):
     expression(12, f"fixed_mul({asked})")
+
+
+# ---- Lesson 13: examples -------------------------------------------------------------------------
+expression(13, "sft_weights([2, 0, 2], 0)")
+expression(13, "sft_weights([2, 0, 1, 2], 1)")
+expression(13, "sft_weights([2, 0, 1, 1, 0, 2], 1)")
+expression(13, "sft_weights([2, 0, 1, 1, 0, 2], 4)")
+expression(13, "sft_weights([9, 4, 12, 12, 0, 7, 4, 5, 9], 5)")
+
+
+@probe(13, "sft_weights", "the sum of sft_weights of documents of 4 to 8 tokens, 2 of them given")
+def _sums(g: Program) -> Answer:
+    return [sum(g.sft_weights([4, *range(n), 4], 2)) for n in range(2, 7)]
+
+
+def weighs(tokens: list[int], weights: list[float]) -> None:
+    """Make a loss with weights a probe."""
+
+    @probe(13, "weighted_loss", f"2 layers, 6 wide; tokens {tokens}, weights {weights}")
+    def ask(g: Program) -> Answer:
+        model, given = Model.of(g, 2, 6, 2), list(weights)
+        result = g.weighted_loss(model.params, model.config, tokens, given)
+        return {"loss": result.data, "weights afterwards": given} | model.gradients(result)
+
+
+weighs([4, 4], [1.0])
+weighs([4, 1, 4], [0.5, 0.5])
+weighs([4, 1, 4], [0.0, 1.0])
+weighs([4, 2, 0, 3, 4], [0.0, 0.0, 0.5, 0.5])
+weighs([4, 1, 4], [2.0, 0.0])
+weighs([4, 3, 1, 4], [-1.0, -1.0, -1.0])
+
+
+# ---- Lesson 14: rewards --------------------------------------------------------------------------
+expression(14, "forbid_unfinished([1.0], [True])")
+expression(14, "forbid_unfinished([1.0, 1.0], [True, False])")
+expression(14, "forbid_unfinished([3.0, 1.0, 2.0], [False, True, True])")
+expression(14, "forbid_unfinished([-2.0, -3.0, -1.0], [True, True, False])")
+expression(14, "forbid_unfinished([-2.0, -1.0, -3.0], [False, True, False])")
+expression(14, "forbid_unfinished([5.0, 4.0], [False, False])")
+expression(14, "advantages([1.0, 0.0], [0.0, 0.0], 0.5)")
+expression(14, "advantages([1.0, 1.0], [0.0, 0.0], 0.5)")
+expression(14, "advantages([1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], 0.5)")
+expression(14, "advantages([0.0, 0.0], [2.0, 0.0], 0.5)")
+expression(14, "advantages([1.0, 0.0, 1.0], [3.0, -1.0, 0.5], 0.0)")
+expression(14, "advantages([1.0, 0.0, 1.0], [3.0, -1.0, 0.5], 0.2)")
+
+
+@probe(14, "advantages", "the sum of advantages([1, 4, 2, 0], [2, -1, 0, 3], 0.1)")
+def _nothing_is_won(g: Program) -> Answer:
+    return sum(g.advantages([1.0, 4.0, 2.0, 0.0], [2.0, -1.0, 0.0, 3.0], 0.1))
+
+
+@probe(14, "advantages", "the rewards, after advantages and forbid_unfinished have read them")
+def _rewards(g: Program) -> Answer:
+    rewards = [1.0, 0.0, 2.0]
+    g.advantages(rewards, [1.0, 0.0, -1.0], 0.5)
+    g.forbid_unfinished(rewards, [True, False, False])
+    return rewards
+
+
+# ---- Lesson 15: preferences ----------------------------------------------------------------------
+for function in ("dpo_loss", "dpo_weights"):
+    for asked in (
+        "0.0, 0.0, 1.0",
+        "0.0, 0.0, 0.1",
+        "2.0, -1.0, 1.0",
+        "-1.0, 2.0, 1.0",
+        "-50.0, -120.0, 0.1",
+        "-3.0, -3.0, 0.5",
+        "1000.0, -1000.0, 1.0",
+        "-1000.0, 1000.0, 1.0",
+    ):
+        expression(15, f"{function}({asked})")
+
+
+@probe(15, "dpo_weights", "the slopes of dpo_loss at 1.5, -0.5, beta 0.3, measured by a nudge")
+def _nudged(g: Program) -> Answer:
+    h, at = 1e-4, (1.5, -0.5)
+    found = []
+    for i in range(2):
+        up, down = ([x + s * h * (i == j) for j, x in enumerate(at)] for s in (1, -1))
+        found.append(round((g.dpo_loss(*up, 0.3) - g.dpo_loss(*down, 0.3)) / (2 * h), 6))
+    return {"slopes": found, "weights": [round(x, 6) for x in g.dpo_weights(*at, 0.3)]}
+
+
+# ---- Lesson 16: subwords -------------------------------------------------------------------------
+expression(16, "merge([], (1, 2), 256)")
+expression(16, "merge([1, 2], (1, 2), 256)")
+expression(16, "merge([2, 1, 3], (1, 2), 256)")
+expression(16, "merge([1, 2, 3, 1, 2], (1, 2), 256)")
+expression(16, "merge([5, 5, 5], (5, 5), 256)")
+expression(16, "merge([5, 5, 5, 5], (5, 5), 256)")
+expression(16, "merge([1, 1, 2, 2], (1, 2), 256)")
+
+
+@probe(16, "merge", "a word [1, 2, 3], after merge has read it")
+def _word(g: Program) -> Answer:
+    word = [1, 2, 3]
+    g.merge(word, (1, 2), 256)
+    return word
+
+
+# What was learned from "aab", "abab" and the like: a b first, then a ab, then ab ab, then b c.
+MERGES = {(0, 1): (0, 256), (0, 256): (1, 257), (256, 256): (2, 258), (1, 2): (3, 259)}
+# Of a vocabulary whose numbers were given out in another order than the merges were learned.
+SHUFFLED = {(0, 1): (0, 400), (1, 2): (1, 300), (300, 3): (2, 350)}
+
+
+def encodes(word: list[int], merges: dict[tuple[int, int], tuple[int, int]], note: str) -> None:
+    """Make a word to encode a probe."""
+
+    @probe(16, "bpe_encode", f"{word}, {note}")
+    def ask(g: Program) -> Answer:
+        given, known = list(word), dict(merges)
+        result = g.bpe_encode(given, known)
+        kept = given == word and known == merges
+        return {"tokens": result, "what was given": "as before" if kept else "changed"}
+
+
+encodes([], MERGES, "any merges")
+encodes([3], MERGES, "any merges")
+encodes([0, 1], {}, "no merges")
+encodes([0, 1], MERGES, "a b learned first")
+encodes([1, 0, 1, 3, 0, 1], MERGES, "a b learned first")
+encodes([0, 0, 1], MERGES, "a b learned first, then a ab")
+encodes([0, 1, 0, 1], MERGES, "a b learned first, then ab ab")
+encodes([0, 1, 2], MERGES, "a b learned first, b c last")
+encodes([0, 1, 2], {(1, 2): (0, 256), (0, 1): (1, 257)}, "b c learned first, then a b")
+encodes([2, 0, 0, 1, 1, 2, 0, 1, 0, 1, 3], MERGES, "four merges")
+encodes([1, 2, 0, 1, 2, 3], SHUFFLED, "a b learned first (400), then b c (300), then bc d (350)")
+encodes([1, 2, 3, 3], SHUFFLED, "b c (300), then bc d (350)")

@@ -16,12 +16,15 @@ from typing import Any
 FILE = "mygpt.py"  # what tracebacks call it
 
 
+# What holds all that a learner writes. The last one defines what the others import from it.
+REFERENCES = ("school/reference.py", "tuning/weights.py", "llm/bpe.py", "gpt.py")
+
+
 @cache
 def reference() -> str:
-    """Return the source of all that a learner writes: reference.py, then gpt.py."""
-    package = files("microgpt")
-    both = [package / "school" / "reference.py", package / "gpt.py"]
-    return "\n".join(file.read_text("utf-8") for file in both)
+    """Return the source of all that a learner writes."""
+    texts = [files("microgpt").joinpath(name).read_text("utf-8") for name in REFERENCES]
+    return "\n".join(texts)
 
 
 class Program:

@@ -1,10 +1,11 @@
 """What a learner writes that gpt.py does not hold, in its manner: plain functions, plain numbers.
 
-With gpt.py, this is the whole reference of the school. The heart has no second copy here.
+With gpt.py, tuning/weights.py and llm/bpe.py, this is the whole reference of the school: none of
+them has a second copy here.
 """
 import math
 
-from microgpt.gpt import attention, linear, rmsnorm
+from microgpt.gpt import add, attention, cache, gpt, linear, rmsnorm, softmax
 
 
 # ---- Lesson 2: how surprising is the next token? -------------------------------------------------
@@ -66,3 +67,25 @@ def fixed_mul(a, b, m, n):
     """
     product, limit = (a * b + 2**n // 2) >> n, 2 ** (m + n - 1)
     return max(-limit, min(limit - 1, product))
+
+# ---- Lesson 13: the loss of everything that comes after training ---------------------------------
+def weighted_loss(params, config, tokens, weights):
+    """Return the sum of each guess's surprise times its weight; 1/n for each is gpt.py's loss.
+
+    A model reads the whole document, whatever the weights: one for each position.
+    """
+    keys, values = cache(config)
+    terms = []
+    for pos_id, weight in enumerate(weights):
+        probs = softmax(gpt(params, config, tokens[pos_id], pos_id, keys, values))
+        terms.append(-weight * probs[tokens[pos_id + 1]].log())
+    return add(terms)
+
+# ---- Lesson 15: what a choice between two says ---------------------------------------------------
+def dpo_loss(chosen, rejected, beta):
+    """Return -log sigmoid(beta * (chosen - rejected)): the surprise at the choice that was made.
+
+    chosen and rejected say how much likelier both became: log p - log p_before (nats).
+    """
+    z = beta * (chosen - rejected)
+    return max(0.0, -z) + math.log1p(math.exp(-abs(z)))

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from microgpt import gpt
 from microgpt.school.course import Lesson, lessons
-from microgpt.school.program import FILE, is_stub
+from microgpt.school.program import FILE, REFERENCES, is_stub
 
 MAIN = "__main__"  # the block that begins with if __name__ == "__main__"
 HEART = Path(gpt.__file__)
-REFERENCE = Path(__file__).with_name("reference.py")
 BEGINNING = '"""My GPT, written again function by function: microgpt school."""\n'
 
 
@@ -95,14 +94,15 @@ def heart() -> Text:
 
 
 @cache
-def reference() -> Text:
-    """Return what the heart does not hold."""
-    return Text(REFERENCE.read_text("utf-8"), REFERENCE.name)
+def homes() -> tuple[Text, ...]:
+    """Return the texts that hold what learners write: gpt.py, and what it does not hold."""
+    paths = [HEART.parent / name for name in REFERENCES if name != HEART.name]
+    return heart(), *(Text(path.read_text("utf-8"), path.name) for path in paths)
 
 
 def home(name: str) -> Text:
-    """Return the text that holds the right version of a name: gpt.py, or the reference."""
-    return heart() if name in heart().nodes else reference()
+    """Return the text that holds the right version of a name."""
+    return next(text for text in homes() if name in text.nodes)
 
 
 def begin(source: str, lesson: Lesson) -> str:
@@ -153,8 +153,8 @@ def _imports() -> Iterable[str]:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Return names in the order in which gpt.py has them; those of the reference come last."""
-    return sorted(names, key=lambda n: (home(n) is not heart(), home(n).nodes[n].lineno))
+    """Return names in the order in which gpt.py has them; those of the other texts come last."""
+    return sorted(names, key=lambda n: (homes().index(home(n)), home(n).nodes[n].lineno))
 
 
 def _pieces(names: Iterable[str], lesson: Lesson) -> list[str]:

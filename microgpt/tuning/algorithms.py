@@ -10,6 +10,7 @@ one algorithm from another. Each function below takes
     ratios       log p of the model, minus log p of the reference, at every position (nats)
 
 and returns the batch and its weights. They are pure: no model, no random number, no state.
+The arithmetic of a single document is in weights.py.
 """
 
 import math
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 
 from microgpt.documents import Batch, Weights
 from microgpt.tuning.completions import given
+from microgpt.tuning.weights import advantages, dpo_weights, sft_weights
 
 Rows = Sequence[Sequence[float]]
 
@@ -29,8 +31,8 @@ def sft(batch: Batch, judgements: Sequence[float], ratios: Rows = ()) -> tuple[B
 
     Source: Ouyang et al. 2022, section 3.5, step 1; masking as in Radford et al. 2018, eq. 4.
     """
-    lengths = [len(document) - 1 - given(document) for document in batch]
-    return batch, _spread(batch, [j / n for j, n in zip(judgements, lengths, strict=True)])
+    each = zip(batch, judgements, strict=True)
+    return batch, [[j * weight for weight in sft_weights(d, given(d))] for d, j in each]
 
 
 def rejection(
@@ -64,15 +66,12 @@ def reinforce(
     baseline: Kool et al. 2019, eq. 8, for language models Ahmadian et al. 2024, section 2.2.
     """
     group = group or len(batch)
-    earned = [
-        r - beta * sum(row[given(d) :]) for d, r, row in zip(batch, rewards, ratios, strict=True)
-    ]
-    advantages: list[float] = []
+    moved = [sum(row[given(d) :]) for d, row in zip(batch, ratios, strict=True)]
+    numbers: list[float] = []
     for first in range(0, len(batch), group):
-        members = earned[first : first + group]
-        others = max(1, len(members) - 1)
-        advantages += [r - (sum(members) - r) / others for r in members]
-    return batch, _spread(batch, advantages)
+        members = slice(first, first + group)
+        numbers += advantages(rewards[members], moved[members], beta)
+    return batch, _spread(batch, numbers)
 
 
 def ppo(
@@ -98,18 +97,20 @@ def dpo(
     """Direct preference optimization: -log sigmoid(z), z = beta * (ratio chosen - ratio rejected).
 
     Neighbours are a pair; the one of the greater judgement is the chosen. The gradient of the mean
-    over pairs weighs the chosen 2 beta sigmoid(-z), and the rejected the same, negative: only
-    their difference counts, so both may become less likely.
+    over pairs (two documents each) weighs the chosen 2 beta sigmoid(-z), and the rejected the same,
+    negative: only their difference counts, so both may become less likely.
 
     Source: Rafailov et al. 2023, eq. 7.
     """
     sums = [sum(row) for row in ratios]
     numbers: list[float] = []
     for i in range(0, len(batch), 2):
-        sign = math.copysign(1.0, judgements[i] - judgements[i + 1])
-        z = sign * beta * (sums[i] - sums[i + 1])
-        pull = 2 * beta * sign * _sigmoid(-z)
-        numbers += [pull, -pull]
+        if judgements[i] >= judgements[i + 1]:
+            up, down = dpo_weights(sums[i], sums[i + 1], beta)
+            numbers += [2 * up, 2 * down]
+        else:
+            up, down = dpo_weights(sums[i + 1], sums[i], beta)
+            numbers += [2 * down, 2 * up]
     return batch, _spread(batch, numbers)
 
 
@@ -125,7 +126,3 @@ def _masked(batch: Batch, rows: Rows) -> Weights:
 
 def _clipped(q: float, advantage: float, clip: float) -> bool:
     return q > 1 + clip if advantage > 0 else q < 1 - clip
-
-
-def _sigmoid(z: float) -> float:
-    return 1 / (1 + math.exp(-z)) if z > -700 else 0.0

@@ -72,7 +72,7 @@ def grow(model: Checkpoint, vocabulary: str) -> Checkpoint:
     The new characters follow the old ones, BOS stays last. Their rows of wte and lm_head are drawn
     as gpt.init draws, always the same for the same characters.
     """
-    new = "".join(sorted(set(vocabulary) - set(model.vocabulary)))
+    new = "".join(sorted(set(vocabulary) - set(model.characters)))
     if not new:
         return model.model()
     rng, n_embd = random.Random(new), model.config.n_embd
@@ -82,7 +82,7 @@ def grow(model: Checkpoint, vocabulary: str) -> Checkpoint:
             state[name], [[rng.gauss(0, 0.08) for _ in range(n_embd)] for _ in new]
         )
     sizes = vars(model.config) | {"vocab_size": model.config.vocab_size + len(new)}
-    return Checkpoint(GPTConfig(**sizes), model.vocabulary + new, state, model.training)
+    return Checkpoint(GPTConfig(**sizes), model.characters + new, state, model.training)
 
 
 def _inserted(matrix: Array, rows: list[list[float]]) -> Array:

@@ -21,6 +21,7 @@ from microgpt.tokenizer import Tokenizer
 from microgpt.tuning.algorithms import Rows, dpo, reinforce, rejection, sft
 from microgpt.tuning.completions import MARK, Completion, complete, cut, encode, given, text
 from microgpt.tuning.reference import Reference
+from microgpt.tuning.weights import forbid_unfinished
 
 AS_IT_IS = Sampling(temperature=1.0)  # what is learned from is what the model itself would say
 
@@ -65,7 +66,7 @@ class FineTuning(Pretraining, Tuning):
     ) -> None:
         self.block_size = reference.checkpoint.config.block_size
         self.reference, self.old, self.old_val = reference, old, old_val
-        super().__init__(dataset, batch, val, seed, reference.checkpoint.vocabulary)
+        super().__init__(dataset, batch, val, seed, reference.checkpoint.characters)
         self.replay = number("replay", replay)
         if not 0 <= self.replay < 1:
             raise ValueError(f"replay is {replay}; it must be at least 0 and less than 1")
@@ -151,7 +152,7 @@ class Reinforcement(Tuning):
         ended: bool = True,
     ) -> None:
         self.reference, self.reward, self.name, self.ended = reference, reward, name, ended
-        self.tokenizer = Tokenizer(reference.checkpoint.vocabulary)
+        self.tokenizer = Tokenizer(reference.checkpoint.characters)
         self.block_size = reference.checkpoint.config.block_size
         self.batch_size, self.group = whole("batch", batch, 2), whole("group", group, 2)
         self.seed = whole("seed", seed, least=0)
@@ -231,11 +232,9 @@ class Reinforcement(Tuning):
 
     def _judge(self, batch: Batch) -> list[float]:
         rewards = judge(self.reward, [text(document, self.tokenizer) for document in batch])
-        least = min(0.0, *rewards) if self.ended else 0.0
-        return [
-            least if self.ended and document[-1] != self.tokenizer.bos else reward
-            for document, reward in zip(batch, rewards, strict=True)
-        ]
+        if not self.ended:
+            return list(rewards)
+        return forbid_unfinished(rewards, [d[-1] == self.tokenizer.bos for d in batch])
 
     def _compare(self, batch: Batch, engine: TrainableEngine) -> tuple[Rows, float]:
         """Return log p - log p of the reference, position by position, and all -log p (nats)."""
@@ -278,7 +277,7 @@ class Preferences(Tuning):
         seed: int = 42,
     ) -> None:
         self.reference, self.dataset = reference, pairs
-        self.tokenizer = Tokenizer(reference.checkpoint.vocabulary)
+        self.tokenizer = Tokenizer(reference.checkpoint.characters)
         self.batch_size, self.seed = whole("batch", batch, 1), whole("seed", seed, 0)
         self.beta = number("beta", beta)
         if not 0 < self.beta < float("inf"):

@@ -33,7 +33,7 @@ def before(checkpoint: Checkpoint) -> Checkpoint:
     path = record.get("model")
     if not isinstance(path, str):
         raise ValueError("its record does not say which model it began as")
-    model = grow(Checkpoint.load(path), checkpoint.vocabulary)
+    model = grow(Checkpoint.load(path), checkpoint.characters)
     if model.vocabulary != checkpoint.vocabulary:
         raise ValueError(f"{path} has another vocabulary than the model that was tuned")
     if fingerprint(model) != record.get("model_sha256"):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microgpt import gpt
 from microgpt.config import GPTConfig
-from microgpt.tokenizer import Tokenizer
+from microgpt.tokenizer import Tokenizer, characters
 from microgpt.xray.difference import Difference, diff
 from microgpt.xray.graph import Graph
 from microgpt.xray.recorder import Program, Recorder, load, program
@@ -164,7 +164,7 @@ def _open(model: Source) -> tuple[GPTConfig, str, Mapping[str, Array]]:
 
         model = Checkpoint.load(model)
     held: Any = getattr(model, "checkpoint", model)  # a microgpt.Model holds one
-    return held.config, held.vocabulary, held.state
+    return held.config, characters(held.vocabulary), held.state
 
 
 def _params(

@@ -1,12 +1,14 @@
 """microgpt scaling."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from microgpt import engines, scaling
-from tests.cli.conftest import Command, complaint
+from microgpt import engines
+from tests.cli.conftest import MICROGPT, Command, complaint
 
 pytest.importorskip("scipy", reason="scipy is not installed")
 QUICK = ["--data", "world", "--widths", "4,8,12", "--passes", "0.005,0.01,0.02", "--seeds", "1"]
@@ -32,6 +34,31 @@ def test_the_command_fits_predicts_draws_and_goes_on(cli: Command, tmp_path: Pat
     assert again.stdout.split("The best")[0] == shown.split("The best")[0]
 
 
+@pytest.mark.skipif(bool(engines.missing("native")), reason=str(engines.missing("native")))
+def test_what_stops_it_leaves_the_runs_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    """The last runs would take minutes: it is the signal that ends it."""
+    words = ["scaling", "--data", "world", "-o", "runs.json", "--seeds", "1"]
+    words += ["--widths", "4,8,256", "--passes", "0.005,0.01,9999"]
+    known: list[object] = []
+    for stop in (signal.SIGINT, signal.SIGKILL):
+        with subprocess.Popen(
+            [*MICROGPT, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as going:
+            assert going.stderr
+            first = going.stderr.readline()
+            assert "/19 runs" in first, first
+            going.send_signal(stop)
+            said = going.stderr.read().splitlines()  # it ends when the last process is gone
+        if stop == signal.SIGINT:
+            assert (going.returncode, said[-1]) == (130, "stopped; the same command goes on")
+        assert not any("Traceback" in line for line in said)
+        runs = json.loads((tmp_path / "runs.json").read_text())["runs"]
+        assert runs[: len(known)] == known, "none is made twice"
+        assert int(first.split("/")[0]) >= max(2, len(known))
+        assert 2 <= len(runs) < 19
+        known = runs
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -46,7 +73,7 @@ def test_the_command_fits_predicts_draws_and_goes_on(cli: Command, tmp_path: Pat
 )
 def test_what_it_refuses(cli: Command, tmp_path: Path, words: list[str], said: str) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    other = {"format": scaling.FORMAT, "sha256": "0", "runs": []}
+    other = {"format": "microgpt scaling 1", "sha256": "0", "runs": []}
     (tmp_path / "other.json").write_text(json.dumps(other))
     point = {"n_embd": 8, "share": 1.0, "steps": 5, "seed": 0}
     run = {"point": point, "parameters": 1, "tokens": 1, "passes": 1, "loss": float("nan")}

@@ -310,9 +310,10 @@ def test_a_name_is_new_unless_the_model_read_it(cli: Command, tmp_path: Path) ->
 def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     def line(width: int, step: int, val: float | None) -> str:
         numbers = {"loss": 2.5} | ({"val": val} if held_out else {})
-        return progress.fit(progress.line_parts(step, 1000, numbers, step), width)
+        speed = progress.Speed(step, 1e6 * step)
+        return progress.fit(progress.line_parts(step, 1000, numbers, speed), width)
 
-    words = ["loss", *(["val"] if held_out else []), "left", "steps/s"]
+    words = ["loss", *(["val"] if held_out else []), "left", "tokens/s", "steps/s"]
     for width in range(80):
         early, late = line(width, 0, None), line(width, 999, 2.4567)
         assert len(late) <= max(width, len("step 1000/1000"))
@@ -324,6 +325,14 @@ def test_the_step_is_the_last_thing_to_go(held_out: bool) -> None:
     assert ("val" in line(40, 0, None)) is held_out
     assert "loss" in line(40, 0, None)
     assert "steps/s" in line(80, 0, None)
+
+
+def test_lines_now_and_then_say_how_fast_it_is(cli: Command) -> None:
+    said = cli("train", *SMALL, "--steps", "10").stderr
+    speeds = re.findall(r"\| ([\d,]+) steps/s \| ([\d,]+) tokens/s \| \d+ s left$", said, re.M)
+    assert len(speeds) == 10
+    for steps, tokens in ((int(word.replace(",", "")) for word in pair) for pair in speeds):
+        assert 2 * steps <= tokens <= 17 * steps, "a name of one letter, and a full block"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
@@ -411,3 +420,42 @@ def test_ctrl_c_without_out_saves_all_the_same(cli: Command, tmp_path: Path) -> 
     assert said.splitlines()[-1] == "microgpt train --resume interrupted-2.safetensors"
     assert (tmp_path / "interrupted.safetensors").read_text() == "somebody's"
     assert Checkpoint.load(tmp_path / "interrupted-2.safetensors").state["adam.t"] >= 500
+
+
+def test_a_model_of_byte_pairs_does_what_others_do(cli: Command) -> None:
+    pytest.importorskip("tokenizers")
+    words = "train --data world --tokenizer bpe:300 --steps 300 --batch 4 --val 0.1 -o m"
+    done = cli(*words.split())
+    first, again, *_ = done.stdout.splitlines()
+    assert first.startswith("world: 18,994 documents, 299 tokens; 12,")
+    assert "--tokenizer bpe:300" in again
+    assert re.search(r"^  [3-4]\.\d{4}  counting pairs of tokens$", done.stdout, re.M)
+    assert re.search(r"^  2\.\d{4}  this model, for each character$", done.stdout, re.M)
+    assert "vocabulary        299 tokens of bpe:300 and BOS" in cli("info", "m").stdout
+    shown = cli("score", "m", "anna").stdout
+    assert re.search(r"^  \|an\| +\d", shown, re.M)
+    assert "BOS" in shown
+    other = cli("train", "--data", "world", "--from", "m", "--tokenizer", "bpe:301", check=False)
+    assert "--tokenizer is bpe:300 there; --from cannot change it" in complaint(other)
+
+
+def test_running_text(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one\\ntwo three"}\n' * 60)
+    (tmp_path / "bad.json").write_text('"one"\n{"body": "two"}\n')
+    words = ["train", "--data", "*.jsonl", "--val", "0.1", "--steps", "40", "--n-embd", "4"]
+    for way in ("--windows", "--stream"):
+        done = cli(*words, way, "-o", way.strip("-"))
+        first, again, *_ = done.stdout.splitlines()
+        assert first.startswith("*.jsonl: 780 characters of running text, 9 characters; ")
+        assert again.endswith(f"--n-embd 4 --n-head 4 --block-size 16 --val 0.1 {way}")
+        assert re.search(r"^loss on \d+ held-out windows", done.stdout, re.M)
+        assert "in the data" not in done.stdout
+    text = cli("sample", "windows", "--seed", "1", "--temperature", "2").stdout
+    assert "\\u000a" not in text, "its lines are lines"
+    (tmp_path / "bad.json").rename(tmp_path / "bad.jsonl")
+    for refused, says in (
+        ("train --data a.jsonl --windows --stream", "give one"),
+        ("train --windows --data bad.jsonl -o bad", "bad.jsonl, line 2: "),
+    ):
+        assert says in complaint(cli(*refused.split(), check=False))
+    assert not (tmp_path / "bad").exists()

@@ -58,6 +58,11 @@ def test_tuning_by_a_reward(cli: Command, folder: Path) -> None:
     assert after > before + 0.2
     assert re.search(r"KL \(nats/document\) +- +\d\.\d\d \+- 0\.\d\d\n", done.stdout)
     assert "loss on names.txt, held out" in done.stdout
+    written = done.stdout.splitlines()[-8:]
+    models = [microgpt.load("base"), microgpt.load("tuned")]
+    for i, line in enumerate(written):
+        was, now = (model.sample(1, 1.0, seed=i)[0] for model in models)
+        assert line == f"  {was:18}{now}", "with the same draws"
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert re.search(r"step 40/40 \| reward \d\.\d{4} kl \d\.\d{4} distinct ", done.stderr)
     log = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
@@ -85,10 +90,13 @@ def test_tuning_on_examples_with_new_characters(cli: Command, folder: Path) -> N
         "the model does not know '0', '1', '2', '3', '4', '5', '6', '7', '>': "
         "wte and lm_head get 9 new rows each; the others are as they were\n"
     )
+    assert "\nmeasured by 8 prompts that it also learns from\n" in done.stdout
     assert re.search(r"of the likeliest answers +0.0% +100.0%", done.stdout)
     grown = Checkpoint.load("t")
-    assert grown.vocabulary.endswith("01234567>")
+    assert grown.characters.endswith("01234567>")
     assert cli("eval", "t").stdout.splitlines()[0].split() == ["base", "t"]
+    held = cli("tune", "base", "--data", "right", "--val", "0.2", "--steps", "1").stdout
+    assert "\nmeasured by 1 prompt that it does not learn from\n" in held
 
 
 def test_tuning_to_a_taste(cli: Command, folder: Path) -> None:
@@ -108,6 +116,7 @@ def test_choosing_between_two_names(folder: Path) -> None:
     assert process.stdout
     assert process.stderr
     assert b"left or right" in process.stderr.readline()
+    assert b"some 25 choices" in process.stderr.readline()
     shown = []
     for key in (b"\x1b[D", b" ", b"x", b"\x1b[C", b"q"):
         if key not in (b"x",):
@@ -119,7 +128,7 @@ def test_choosing_between_two_names(folder: Path) -> None:
     (left, right), (worse, better) = shown[0], shown[2]
     assert lines == ["emma\tada", f"{left}\t{right}", f"{better}\t{worse}"]
     assert "2 choices added to choices" in said
-    assert "microgpt tune base --prefer choices" in said
+    assert "microgpt tune base --prefer choices -o mine.safetensors" in said
     os.close(ours)
     os.close(theirs)
     process.stdout.close()

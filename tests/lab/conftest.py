@@ -40,11 +40,12 @@ expect.set_options(timeout=30_000)  # what is to be seen will be; this machine m
 
 @dataclass
 class Lab:
-    """A running lab: its process, its port, and the token that it printed."""
+    """A running lab: its process, its port, and the token and the place that it printed."""
 
     process: subprocess.Popen[str]
     port: int
     token: str
+    place: str = ""  # of the page, where the address leads
 
     @contextmanager
     def send(
@@ -79,8 +80,8 @@ def start(*model: str, **environment: str) -> Lab:
     )
     assert process.stdout
     for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", line):
-            return Lab(process, int(found[1]), found[2])
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)/#(\S*)token=(\S+)", line):
+            return Lab(process, int(found[1]), found[3], found[2].rstrip("&"))
     raise AssertionError("the lab printed no address")
 
 

@@ -34,7 +34,9 @@ SCREENS = [
     "edit",
     "scale",
     "tune",
+    "inside",
 ]
+KEYS = [*(f"Digit{n % 10}" for n in range(1, 11)), "Minus"]
 
 
 # ---- The door ------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ def test_when_the_lab_is_closed_the_page_says_so(browser: Browser) -> None:
 def test_every_screen_is_a_key_away(show: Open) -> None:
     page = show()
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
+        page.keyboard.press(f"Alt+{KEYS[i]}")
         page.locator(f".view.{screen}").wait_for()
         assert page.locator("#nav [aria-current=page]").inner_text().lower() == screen
     page = show("forward")
@@ -826,6 +828,18 @@ def test_of_two_addresses_the_last_is_shown(show: Open) -> None:
     assert page.evaluate("views") == 1
 
 
+def test_what_the_last_screen_says_does_not_change_an_address_asked_for(show: Open) -> None:
+    page = show("play?text=chr")
+    page.evaluate("""() => {
+      location.hash = "play?text=zo";
+      const dial = document.querySelector(".dials input");
+      dial.value = "1.5";
+      dial.dispatchEvent(new Event("input", { bubbles: true }));
+    }""")
+    expect(page.get_by_label("The beginning of a name")).to_have_value("zo")
+    expect(page).to_have_url(re.compile("text=zo&temperature=0.7"))
+
+
 # ---- Everyone ------------------------------------------------------------------------------------
 def settle(page: Page, screen: str) -> None:
     """Wait until a screen shows its first numbers."""
@@ -840,6 +854,7 @@ def settle(page: Page, screen: str) -> None:
         "edit": ".code li",
         "scale": ".component",
         "tune": ".knobs",
+        "inside": ".rows",
     }
     page.locator(first[screen]).first.wait_for(state="attached")
     page.wait_for_load_state("networkidle")
@@ -849,7 +864,7 @@ def settle(page: Page, screen: str) -> None:
 def test_nothing_overflows(show: Open, width: int, height: int) -> None:
     page = show(width=width, height=height)
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
+        page.keyboard.press(f"Alt+{KEYS[i]}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -878,7 +893,7 @@ SMALLEST_TEXT = """() => {
 def test_no_text_is_smaller_than_11_pixels(show: Open, width: int, height: int) -> None:
     page = show(width=width, height=height)
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
+        page.keyboard.press(f"Alt+{KEYS[i]}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         if screen in FIELDS:  # all that they can draw
@@ -904,7 +919,7 @@ def test_code_and_drawing_are_seen_together_and_the_buttons_stay(
     answered(page)
     for part in (".made-by", ".middle", ".transport .strong"):
         expect(page.locator(part)).to_be_in_viewport()
-    crumbs, listed = (page.locator(part).bounding_box() for part in (".crumbs", ".inside .list"))
+    crumbs, listed = (page.locator(part).bounding_box() for part in (".crumbs", ".within .list"))
     assert crumbs
     assert listed
     assert crumbs["y"] + crumbs["height"] <= listed["y"]
@@ -918,7 +933,7 @@ def test_axe_finds_nothing(show: Open, scheme: str) -> None:
     page = show(color_scheme=scheme)
     page.evaluate(axe.read_text("utf-8"))
     for i, screen in enumerate(SCREENS):
-        page.keyboard.press(f"Alt+Digit{(i + 1) % 10}")
+        page.keyboard.press(f"Alt+{KEYS[i]}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
         found = page.evaluate("axe.run()")["violations"]

@@ -365,6 +365,7 @@ def test_a_killed_server_leaves_no_process(how: signal.Signals, paused: bool) ->
     stop(lab)
 
 
+@pytest.mark.slow
 @linux
 def test_a_slow_reader_slows_its_run_and_nothing_piles_up(lab: Lab) -> None:
     """A client that reads no more: its run comes to rest, whatever it had to say."""

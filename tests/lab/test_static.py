@@ -93,8 +93,11 @@ def test_the_site_is_files(tmp_path: Path, core: Path, capsys: pytest.CaptureFix
     assert 'href="/' not in page
     with zipfile.ZipFile(site / "microgpt.zip") as archive:
         assert archive.read("microgpt/gpt.py") == Path(gpt.__file__).read_bytes()
-        held = json.loads(archive.read("microgpt/data/model.json"))
-    assert held["state"]["wte"] == Model.load(MODEL).checkpoint.state["wte"].tolist()
+        held = json.loads(archive.read("microgpt/data/models.json"))
+    assert (
+        json.loads(held[""][1])["state"]["wte"]
+        == Model.load(MODEL).checkpoint.state["wte"].tolist()
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["core", "site"]
 
 
@@ -104,7 +107,13 @@ def test_the_site_holds_the_model_that_was_named(tmp_path: Path, core: Path) -> 
     site = tmp_path / "site"
     assert lab(tmp_path / "few.safetensors", "--export", site, "--pyodide", core) == 0
     rows = json.loads((site / "recorded.json").read_text("utf-8"))
-    assert [answer["vocabulary"] for name, _, answer in rows if name == "model"] == ["ab"]
+    described = [answer for name, _, answer in rows if name == "model"]
+    assert [(found["vocabulary"], found["built_in"]) for found in described] == [("ab", False)]
+    (listed,) = [answer for name, _, answer in rows if name == "models"]
+    assert listed == [  # the lessons speak of the one that ships with microgpt
+        {"name": "", "title": "few.safetensors"},
+        {"name": "shipped", "title": "the built-in model"},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +124,7 @@ def test_the_site_holds_the_model_that_was_named(tmp_path: Path, core: Path) -> 
         ("nowhere", "No such file"),
         ("lacking", f"lacks pyodide.asm.wasm; `npm install pyodide@{PYODIDE}`"),
         ("model", "is not a model"),
+        ("published", "is a published model: too large for a page; leave it out"),
         ("breaks", "no space left"),
     ],
 )
@@ -139,6 +149,8 @@ def test_what_cannot_be_written_is_said_in_a_line(
         (core / "pyodide.asm.wasm").unlink()
     elif wrong == "model":
         argv.append(core / "pyodide.mjs")
+    elif wrong == "published":
+        argv += ["--beside", core]
     else:
 
         def full(*args: object) -> None:

@@ -8,7 +8,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from microgpt import dataset
+from microgpt.checkpoint import SHIPPED, Checkpoint
 from microgpt.feed import Pretraining
+from microgpt.lab import jobs
+from microgpt.lab.jobs.controls import TrainingDials
 from microgpt.training import Run, Settings
 from tests.lab.conftest import Lab, Open, close, events, numbers, picture
 
@@ -78,6 +81,29 @@ def test_a_run_that_is_paused_shows_where_it_is(lab: Lab) -> None:
             last = event
         assert last["step"] == losses == last["at"]
         assert lab.post(f"/api/ask/model?model={event['model']}", {})[1]["steps"] == losses
+
+
+def test_a_dial_turned_before_the_run_begins_stays_where_it_is() -> None:
+    """A command may come while the question is still being read."""
+    asked = {"kind": "training", "steps": 5, "follow": ["lm_head", 0, 0], "speed": 50}
+    controls = jobs.controls_of(asked)
+    assert isinstance(controls, TrainingDials)
+    heard = jobs.run(asked, controls, Checkpoint.load(SHIPPED))
+    controls.apply({"speed": None, "follow": ["wte", 1, 2]})
+    said = [*heard]
+    looks = [event for event in said if isinstance(event, dict) and "followed" in event]
+    assert {look["followed"]["name"] for look in looks} == {"wte[1][2]"}
+    assert said[-1] == {"done": True}
+    assert not [wait for wait in said if isinstance(wait, float)], "at full speed it never waits"
+    for command, says in (
+        ({"speed": "fast"}, "speed is 'fast'; it must be steps a second, or null"),
+        ({"speed": -1}, "speed is -1"),
+        ({"follow": "wte"}, "follow is 'wte'; it must be a matrix's name, a row and a column"),
+        ({"follow": ["wte", 1]}, "follow is"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            controls.apply({"follow": ["wpe", 0, 0]} | command)
+    assert controls.turned["follow"] == ["wte", 1, 2], "nothing of it is applied"
 
 
 # ---- The screen ----------------------------------------------------------------------------------

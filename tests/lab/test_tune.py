@@ -106,11 +106,14 @@ def finish(page: Page) -> None:
 
 
 def test_tuning_by_a_reward(show: Open) -> None:
+    first = next(event["written"] for event in tune(reward="vowel", steps=1) if "written" in event)
     page = show("tune?reward=vowel", height=1300)
     finish(page)
     expect(page.locator(".steps")).to_have_text("200")
     assert float(page.locator(".headline .reward").get_attribute("data-x") or 0) > 0.9
     expect(page.locator(".written li")).to_have_count(12)
+    before = page.locator(".written .before").all_inner_texts()
+    assert [f"before: {text or '(the end at once)'}" for text, _ in first] == before
     expect(page.locator(".frontier")).to_have_count(1)
     assert page.locator(".measure:visible").count() == 4
     picture(page, "tune")
@@ -140,7 +143,7 @@ def test_choosing_on_the_page(show: Open) -> None:
         expect(left).not_to_have_text("…")
         left.focus()
         page.keyboard.press("ArrowRight" if i % 2 else "ArrowLeft")
-        expect(page.locator(".chooser small")).to_contain_text(f"{i + 1} choices")
+        expect(page.locator(".chooser small")).to_contain_text(f"{i + 1} choice")
     finish(page)
     expect(page.locator(".headline .won")).to_have_text("1.000")
 
@@ -158,9 +161,15 @@ def test_a_dial_turns_a_run_that_goes_on(show: Open) -> None:
     expect(page.locator(".headline")).to_contain_text("Press Tune")
 
 
-@pytest.mark.parametrize("width", [320, 1280])
-def test_it_fits(show: Open, width: int) -> None:
+@pytest.mark.parametrize(("width", "letter"), [(320, 12), (1280, 12), (1920, 16.5)])
+def test_it_fits(show: Open, width: int, letter: float) -> None:
     page = show("tune?reward=like:world", width=width, height=1300, color_scheme="dark")
-    finish(page)
+    page.get_by_role("button", name="Step", exact=True).click()
+    page.get_by_role("button", name="Step", exact=True).click()
+    expect(page.locator(".written .before")).to_have_count(12)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    picture(page, f"tune-{width}")
+    links = page.locator("#nav a").evaluate_all("all => all.map((e) => e.offsetTop)")
+    assert width < 1280 or len({*links}) == 1, "the screens are in one row"
+    size = "e => 12 * e.getBoundingClientRect().width / e.viewBox.baseVal.width"
+    drawn = page.locator(".losses").evaluate(size)
+    assert drawn == pytest.approx(letter, rel=0.01), "a projector is read from the last row"

@@ -19,7 +19,7 @@ def solve(source: str, number: int) -> str:
 
 @pytest.fixture(scope="session")
 def solved() -> list[str]:
-    """The text after each lesson, from none to all twelve."""
+    """The text after each lesson, from none to all."""
     texts = [""]
     for lesson in lessons():
         texts.append(solve(texts[-1], lesson.number))

@@ -186,7 +186,7 @@ def test_watch_checks_at_every_save_and_at_enter(tmp_path: Path, folder: Folder)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("start", "0"), "there is no lesson 0; the lessons are 1 to 12"),
+        (("start", "0"), "there is no lesson 0; the lessons are 1 to 16"),
         (("check",), "begin with `microgpt school start 1`"),
         (("hint",), "begin with `microgpt school start 1`"),
         (("report", "--check", "no such file"), "no such file"),

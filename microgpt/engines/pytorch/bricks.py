@@ -73,10 +73,17 @@ def experts(x: Tensor, params: Params, layer: str, config: Architecture) -> Tens
     return mix
 
 
-def turn(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn each pair (x[i], x[i + half]) of every head by its position's angle: (T, half)."""
+def turns(count: int, seen: int, config: Architecture, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cos and sin (count, half) of the angles at the last `count` positions, in float64."""
+    assert config.rope is not None
+    freqs = torch.tensor(frequencies(config.rope, config.head_dim), dtype=torch.float64)
+    angles = torch.arange(seen)[seen - count :, None] * freqs
+    return angles.cos().to(like), angles.sin().to(like)
+
+
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair (x[i], x[i + half]) of every head by its position's angle."""
     a, b = x.chunk(2, dim=-1)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
@@ -116,13 +123,11 @@ def forward(
     """
     cache, eps = {} if cache is None else cache, config.norm_eps
     seen = tokens.shape[-1] + (cache[0][0].shape[-2] if cache else 0)
-    position = torch.arange(seen, device=tokens.device)[seen - tokens.shape[-1] :]
     x = params["wte"][tokens]
     if config.rope:
-        freqs = frequencies(config.rope, config.head_dim)
-        angles = position[:, None] * torch.tensor(freqs, device=x.device, dtype=torch.float64)
+        cos, sin = turns(tokens.shape[-1], seen, config, x)
     else:
-        x = x + params["wpe"][position]
+        x = x + params["wpe"][seen - tokens.shape[-1] : seen]
     if config.embedding_norm:
         x = norm(x, params, "embedding_norm", config)
     for i in range(config.n_layer):
@@ -134,7 +139,7 @@ def forward(
             q = gained_rmsnorm(q, params[f"{layer}q_norm"], eps)
             k = gained_rmsnorm(k, params[f"{layer}k_norm"], eps)
         if config.rope:
-            q, k = turn(q, angles), turn(k, angles)
+            q, k = turn(q, cos, sin), turn(k, cos, sin)
         if i in cache:
             k, v = torch.cat((cache[i][0], k), dim=-2), torch.cat((cache[i][1], v), dim=-2)
         cache[i] = k, v

@@ -26,10 +26,9 @@ from microgpt.documents import (
     diverged,
 )
 from microgpt.engines.base import process
-from microgpt.engines.pytorch import distributed
+from microgpt.engines.pytorch import distributed, tensors
 from microgpt.engines.pytorch.heart import GPT
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+from microgpt.engines.pytorch.tensors import padded
 
 
 class PyTorchEngine:
@@ -59,13 +58,11 @@ class PyTorchEngine:
         fsdp: bool = False,
         micro_batch: int | None = None,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
         if micro_batch is not None:
             micro_batch = whole("micro_batch", micro_batch, least=1)
         self.config, self.optimizer = config, optimizer
         self._options = (dtype, device, autocast, compile, fsdp, micro_batch)
-        self._device, self._dtype = _device(device), DTYPES[dtype]
+        self._device, self._dtype = tensors.device(device), tensors.dtype(dtype)
         self._autocast, self._fsdp, self._micro_batch = autocast, fsdp, micro_batch
         try:
             self._gpt = GPT(config).to(self._device, self._dtype)
@@ -239,7 +236,7 @@ class PyTorchEngine:
         size = self._micro_batch or len(batch)
         for start in range(0, len(batch), size):
             part = slice(start, start + size)
-            tokens, counts = self._padded(batch[part])
+            tokens, counts = padded(self.config, batch[part], self._device)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
                 logits = self._forward(tokens[:, :-1])
             there = torch.arange(tokens.shape[1] - 1, device=self._device) < counts[:, None]
@@ -250,31 +247,8 @@ class PyTorchEngine:
             worst = read.detach().max()
             yield torch.where(worst <= MOST_LOSS, read @ share / of, torch.inf), read
 
-    def _padded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the tokens of documents (B, T + 1), and how many positions each has (B)."""
-        cut = [[*map(int, tokens[: self.config.block_size + 1])] for tokens in batch]
-        longest = max(map(len, cut))
-        tokens = [row + [0] * (longest - len(row)) for row in cut]
-        counts = [len(row) - 1 for row in cut]
-        return torch.tensor(tokens, device=self._device), torch.tensor(counts, device=self._device)
-
     def _tensor(self, numbers: Any) -> Tensor:
         return torch.tensor(numbers, device=self._device, dtype=self._dtype)
-
-
-def _device(name: str | None) -> torch.device:
-    """Return the device of that name, or the fastest there is."""
-    if name is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        line = str(error).splitlines()[0]
-        raise ValueError(f"device is {name!r}, which is not here ({line}); try cpu") from None
-    return device
 
 
 def _array(tensor: Tensor) -> Array:

@@ -4,17 +4,19 @@ A job knows no process: process.py drives it with threads, pyodide.py with the b
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from microgpt.checkpoint import Checkpoint
 from microgpt.lab.jobs import bits, check, edit, training, tuning
-from microgpt.lab.jobs.controls import Controls, Dials, Event, TuningDials
+from microgpt.lab.jobs.controls import Controls, Event, TrainingDials, TuningDials
 
 Step = Event | float | Checkpoint
 
 
 def controls_of(question: Event) -> Controls:
     """Return the controls of the run that a question asks for; it may begin paused."""
-    controls: Controls = TuningDials() if question.get("kind") == "tuning" else Dials()
+    kinds: dict[Any, type[Controls]] = {"training": TrainingDials, "tuning": TuningDials}
+    controls = kinds.get(question.get("kind"), Controls)()
     if question.get("kind") == "console":
         from microgpt.lab.jobs.console import Pad
 
@@ -36,7 +38,7 @@ def run(question: Event, controls: Controls, checkpoint: Checkpoint) -> Iterator
             assert isinstance(controls, console.Pad)
             yield from console.play(question, controls)
         elif kind == "training":
-            assert isinstance(controls, Dials)
+            assert isinstance(controls, TrainingDials)
             yield from training.train(question, controls)
         elif kind == "tuning":
             assert isinstance(controls, TuningDials)

@@ -47,7 +47,7 @@ def held_out(model: Model, fraction: float) -> tuple[list[str], list[str]]:
         ValueError: there are none.
     """
     parts = dataset.split(dataset.load("world").documents, fraction)
-    known = set(model.tokenizer.vocabulary)
+    known = set(model.tokenizer.characters)
     val, test = (
         [text for text in part if known.issuperset(text)][:NAMES]
         for part in (parts.val, parts.test)

@@ -59,35 +59,55 @@ class Controls:
 
 
 class Dials(Controls):
-    """The controls of a training run: also how fast to go and which parameter to follow."""
+    """Controls with dials besides: what a run is asked for, and what turns while it goes on."""
+
+    names: tuple[str, ...]
 
     def __init__(self) -> None:
         super().__init__()
-        self.speed: float | None = None  # steps a second; None for as fast as it goes
-        self.follow = ["lm_head", 0, 0]
+        self.turned: Event = {}  # the dials, once there is a word of them
+
+    def begin(self, first: Event) -> None:
+        """Take what a question asks for; a dial that was turned meanwhile stays where it is."""
+        with self._changed:
+            self._set(first | self.turned)
 
     def _set(self, command: Event) -> None:
+        turned = {name: command[name] for name in self.names if name in command}
+        for name, value in turned.items():
+            self._check(name, value)
         super()._set(command)
-        self.speed = command.get("speed", self.speed)
-        self.follow = command.get("follow", self.follow)
+        self.turned |= turned
+
+    def _check(self, name: str, value: Any) -> None:
+        """Raise ValueError where a dial cannot be turned so far."""
+
+
+class TrainingDials(Dials):
+    """The controls of a training run: also how fast to go and which parameter to follow."""
+
+    names = "speed", "follow"  # steps a second, None for as fast as it goes; matrix, row, column
+
+    def _check(self, name: str, value: Any) -> None:
+        if name == "speed" and value is not None and not _is_number(value, least=1e-3, most=1e6):
+            raise ValueError(f"speed is {value!r}; it must be steps a second, or null for all")
+        if name == "follow" and not _is_place(value):
+            raise ValueError(f"follow is {value!r}; it must be a matrix's name, a row and a column")
 
 
 class TuningDials(Dials):
     """The controls of a run of post-training: also how far it may go, and how fast it learns."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.turned: dict[str, float] = {}  # "beta" and "lr", once there is a word of them
+    names = "beta", "lr"
 
-    def begin(self, first: Event) -> None:
-        """Take what a question asks for; a dial that was turned meanwhile stays where it is."""
-        with self._changed:
-            self._set({**first, **self.turned})
+    def _check(self, name: str, value: Any) -> None:
+        if not _is_number(value, least=0, most=100):
+            raise ValueError(f"{name} is {value!r}; it must be a number, 0 to 100")
 
-    def _set(self, command: Event) -> None:
-        turned = {name: command[name] for name in ("beta", "lr") if name in command}
-        for name, value in turned.items():
-            if type(value) not in (int, float) or not 0 <= value <= 100:
-                raise ValueError(f"{name} is {value!r}; it must be a number, 0 to 100")
-        super()._set(command)
-        self.turned |= turned
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, list) and [*map(type, value)] == [str, int, int]

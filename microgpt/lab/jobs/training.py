@@ -10,7 +10,7 @@ from microgpt import dataset
 from microgpt.arrays import Array
 from microgpt.checkpoint import Checkpoint
 from microgpt.feed import Pretraining
-from microgpt.lab.jobs.controls import Dials, Event
+from microgpt.lab.jobs.controls import Event, TrainingDials
 from microgpt.lab.plane import Points, plane
 from microgpt.training import Run, Settings
 
@@ -23,10 +23,10 @@ FEW = 100  # of a list of fewer different documents, none are held out
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 
 
-def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoint]:
+def train(question: Event, controls: TrainingDials) -> Iterator[Event | float | Checkpoint]:
     """Train a model and show what happens; whenever it rests, yield the model as it is then."""
-    controls.speed = question.pop("speed", None)
-    controls.follow = question.pop("follow", controls.follow)
+    followed = question.pop("follow", ["lm_head", 0, 0])
+    controls.begin({"speed": question.pop("speed", None), "follow": followed})
     run = begin(question)
     uniform, bigram = run.baselines(run.val)  # one set for all that is compared
     yield {
@@ -34,7 +34,7 @@ def train(question: Event, controls: Dials) -> Iterator[Event | float | Checkpoi
         "held_out": len(run.val),
         "n_params": run.config.n_params,
         "engine": run.engine_name,
-        "vocabulary": run.feed.tokenizer.vocabulary,
+        "vocabulary": run.feed.tokenizer.characters,
         "uniform": uniform,
         "bigram": bigram,
         "steps": run.settings.steps,
@@ -62,25 +62,26 @@ def begin(question: Event) -> Run[Pretraining]:
     return Run(Pretraining(data, **fed), Settings(**question), engine, sizes=sizes)
 
 
-def watch(run: Run[Pretraining], controls: Dials) -> Iterator[Event | float | Checkpoint]:
+def watch(run: Run[Pretraining], controls: TrainingDials) -> Iterator[Event | float | Checkpoint]:
     """Take the steps of a run as its controls allow, and show it now and then."""
-    look, steps = Look(run), run.advance()
-    yield look(controls.follow, force=True)
+    look, steps, dials = Look(run), run.advance(), controls.turned
+    yield look(dials["follow"], force=True)
     unsaid: Event = {"losses": []}
     rested, sent, due = 0, 0.0, 0.0
     while not run.finished:
-        if seconds := controls.take(due if controls.speed else 0.0):
+        speed = dials["speed"]  # read once a round: a command may change it at any moment
+        if seconds := controls.take(due if speed else 0.0):
             if seconds < math.inf or rested == run.step:
                 yield seconds
                 continue
             rested = run.step  # it has just been paused
-            yield {"step": rested} | unsaid | look(controls.follow, force=True)
+            yield {"step": rested} | unsaid | look(dials["follow"], force=True)
             yield run.checkpoint().model()
             unsaid = {"losses": []}
             continue
-        if controls.speed:
-            due = max(due, time.monotonic() - 0.1) + 1 / controls.speed
-        if controls.paused or controls.speed:
+        if speed:
+            due = max(due, time.monotonic() - 0.1) + 1 / speed
+        if controls.paused or speed:
             steps = run.advance()  # afresh, it takes one step at first
         progress = next(steps)
         unsaid["losses"] += progress.losses
@@ -88,9 +89,9 @@ def watch(run: Run[Pretraining], controls: Dials) -> Iterator[Event | float | Ch
             unsaid["val_loss"] = progress.val_loss
         late = not controls.paused and time.monotonic() - sent > FRAME
         if not run.finished and (late or "val_loss" in unsaid):
-            yield {"step": run.step} | unsaid | look(controls.follow)
+            yield {"step": run.step} | unsaid | look(dials["follow"])
             unsaid, sent = {"losses": []}, time.monotonic()
-    yield {"step": run.step} | unsaid | look(controls.follow, force=True)
+    yield {"step": run.step} | unsaid | look(dials["follow"], force=True)
     yield run.checkpoint().model()
 
 

@@ -19,16 +19,17 @@ import { placeOf, SCREENS } from "./screens.mjs";
  *   empties)
  * @property {(trained: string) => Promise<void>} use  answer about a model that a run has trained
  *   (its event `model` names it), or "", the lab's own
+ * @property {(name: string) => Promise<Model>} of  the same about another model, for one view
  */
 
 /**
  * Who answers: a server (hosts/server.mjs) or Python in this browser (hosts/pyodide.mjs);
  * index.html names one.
  * @typedef {object} Host
- * @property {(name: string, question: object) => Promise<any>} ask
- * @property {Model["run"]} run
+ * @property {(name: string, question: object, of: string) => Promise<any>} ask  `of` a model
+ * @property {(...given: [...Parameters<Model["run"]>, of: string]) => Promise<void>} run
  * @property {Model["command"]} command
- * @property {(trained: string) => void} use
+ * @property {(trained: string) => void} use  remember which model to begin with
  * @property {string} trained  the model to begin with, as `use` names it
  * @property {string} gone  what to say when it does not answer any more
  */
@@ -49,7 +50,9 @@ const nav = /** @type {HTMLElement} */ (document.getElementById("nav"));
 const parts = map(/** @type {HTMLElement} */ (document.getElementById("map")));
 /** @type {(() => void) | void} */
 let leave;
+const KEYS = [..."1234567890-"]; // with Alt, of the screens in their order
 let shown = "",
+  address = "", // of what is shown
   shows = 0;
 /** @type {Promise<void>} what the host has, as the value "host" */
 let host;
@@ -69,19 +72,17 @@ async function show(ready) {
 
 /** @param {() => boolean} wanted  whether no other screen has been asked for meanwhile */
 async function enter(wanted) {
-  const before = shown;
-  const { id, params } = placeOf(location.hash.slice(1));
+  const asked = location.hash;
+  const { id, params } = placeOf(asked.slice(1));
   const screen = SCREENS.find((s) => s.id === id) ?? SCREENS[0];
-  shown = screen.id;
   const view = await screen.load().then((file) => file.default, model.lost);
   if (!wanted()) return;
-  if (!view) {
-    shown = before; // it cannot be loaded: the last one stays
-    return history.replaceState(null, "", `#${before}`);
-  }
+  if (!view) return history.replaceState(null, "", address); // it cannot be loaded
   if (screen.waits) await host;
   if (!wanted()) return;
   leave?.();
+  shown = screen.id;
+  address = asked;
   document.title = `${screen.title} · microgpt lab`;
   for (const link of nav.querySelectorAll("a")) {
     if (link.hash === `#${screen.id}`) link.setAttribute("aria-current", "page");
@@ -99,7 +100,7 @@ for (const [i, screen] of SCREENS.entries()) {
   const link = document.createElement("a");
   link.href = `#${screen.id}`;
   link.textContent = screen.title;
-  link.title = `Alt+${(i + 1) % 10}`;
+  if (KEYS[i]) link.title = `Alt+${KEYS[i]}`;
   nav.append(link);
 }
 
@@ -132,8 +133,8 @@ document.getElementById("picture")?.addEventListener("click", async (event) => {
   );
 });
 addEventListener("keydown", (event) => {
-  const digit = event.altKey && !event.ctrlKey && /^Digit(\d)$/.exec(event.code)?.[1];
-  const screen = digit && SCREENS[(Number(digit) + 9) % 10]; // the tenth has the key 0
+  const key = event.code.replace("Digit", "").replace("Minus", "-");
+  const screen = event.altKey && !event.ctrlKey && SCREENS[KEYS.indexOf(key)];
   if (screen) {
     event.preventDefault();
     location.hash = screen.id;
@@ -174,10 +175,13 @@ model.on("change:busy", () => {
   const link = /** @type {HTMLElement} */ (nav.querySelector('a[href="#training"]'));
   link.dataset.busy = model.get("busy");
 });
-// The address says what a screen shows, so that a link shows it again.
+// The address says what a screen shows, so that a link shows it again; one that asks for another
+// screen, not yet shown, stays.
 main.addEventListener("params", (event) => {
+  if (location.hash !== address) return;
   const query = new URLSearchParams(/** @type {CustomEvent} */ (event).detail);
   history.replaceState(null, "", `#${shown}?${query}`);
+  address = location.hash;
 });
 // A screen that walks through the model says where it is.
 main.addEventListener("here", (event) => parts.here([/** @type {CustomEvent} */ (event).detail]));

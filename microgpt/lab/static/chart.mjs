@@ -1,4 +1,4 @@
-// Charts: drawn at the size that they have on the page, so that their text keeps its own.
+// Charts: drawn at the size that they have on the page, so that their text keeps that of the page.
 import { once, put, svg } from "./draw.mjs";
 
 /** @typedef {Node | false | null | undefined} Part */
@@ -24,8 +24,10 @@ const LEFT = 44,
 export function chart({ class: extra = "", draw }) {
   const element = svg("svg", { class: `chart ${extra}`, role: "img" });
   const paint = once(() => {
-    const { width, height } = element.getBoundingClientRect();
-    if (!width || !height) return; // not on the page
+    const box = element.getBoundingClientRect();
+    if (!box.width || !box.height) return; // not on the page
+    const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    const [width, height] = [box.width / scale, box.height / scale];
     const { parts, label } = draw(width, height);
     element.setAttribute("viewBox", `0 0 ${width} ${height}`);
     element.setAttribute("aria-label", label);

@@ -31,7 +31,12 @@ export function lesson({ model, el }, lesson, lessons) {
   const text = h(
     "article",
     { class: "text" },
-    h("p", { class: "crumbs" }, h("a", { href: "#lessons" }, "Lessons"), ` ${number} of 12`),
+    h(
+      "p",
+      { class: "crumbs" },
+      h("a", { href: "#lessons" }, "Lessons"),
+      ` ${number} of ${lessons.length}`,
+    ),
     h("h1", {}, title),
     h("p", { class: "lead" }, insight, h("small", {}, ` ${minutes} minutes`)),
     begun,

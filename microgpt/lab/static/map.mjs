@@ -27,6 +27,7 @@ const SHOWN = {
   training: ["names", "loss", "gradients", "update"],
   engines: FORWARD,
   console: [...FORWARD, "sampling"],
+  inside: ["tokens", ...FORWARD],
   edit: ALL.slice(2, -1),
   scale: ALL,
 };

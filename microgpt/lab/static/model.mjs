@@ -24,7 +24,9 @@ async function load() {
 /** @param {Host} host @returns {Model} */
 export function create(host) {
   /** @type {Map<string, any>} */
-  const values = new Map([["gone", ""]]);
+  const values = new Map(
+    Object.entries({ gone: "", kept: [] }), // kept: the models that runs have trained
+  );
   const target = new EventTarget();
   const recorded = load();
   let { trained } = host;
@@ -48,23 +50,45 @@ export function create(host) {
     }
   }
 
-  /** Those recorded are about the lab's own model. @type {Model["ask"]} */
-  const ask = async (name, question = {}) =>
-    (!trained && (await recorded).get(key(name, question))) || noticed(host.ask(name, question));
+  /** Those recorded are about the lab's own model.
+   * @param {string} of @param {string} name @param {object} [question] */
+  const ask = async (of, name, question = {}) =>
+    (!of && (await recorded).get(key(name, question))) || noticed(host.ask(name, question, of));
 
-  return {
+  /** @param {string} of @param {Parameters<Model["run"]>} run */
+  function run(of, [kind, question, heard, signal]) {
+    /** @param {any} event */
+    const hear = (event) => {
+      if (event.model) set("kept", [...values.get("kept"), { name: event.model, kind }]);
+      heard(event);
+    };
+    return noticed(host.run(kind, question, hear, signal, of));
+  }
+
+  /** @type {Model} */
+  const page = {
     get: (name) => values.get(name),
     set,
     on: (event, heard) => target.addEventListener(event, heard),
     off: (event, heard) => target.removeEventListener(event, heard),
-    ask,
+    ask: (name, question) => ask(trained, name, question),
     command: (run, order) => noticed(host.command(run, order)),
-    run: (kind, question, heard, signal) => noticed(host.run(kind, question, heard, signal)),
+    run: (...given) => run(trained, given),
     lost: () => set("gone", host.gone),
     async use(name) {
       trained = name;
       host.use(name);
-      set("described", { ...(await ask("model")), trained });
+      set("described", { ...(await page.ask("model")), trained });
+    },
+    async of(name) {
+      const described = { ...(await ask(name, "model")), trained: name };
+      return {
+        ...page,
+        get: (value) => (value === "described" ? described : values.get(value)),
+        ask: (question, given) => ask(name, question, given),
+        run: (...given) => run(name, given),
+      };
     },
   };
+  return page;
 }

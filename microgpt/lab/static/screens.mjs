@@ -16,6 +16,7 @@ export const SCREENS = [
   { id: "edit", title: "Edit", load: () => import("./screens/edit.mjs") },
   { id: "scale", title: "Scale", load: () => import("./screens/scale.mjs") },
   { id: "tune", title: "Tune", waits: true, load: () => import("./screens/tune.mjs") },
+  { id: "inside", title: "Inside", waits: true, load: () => import("./screens/inside.mjs") },
 ];
 
 /** Take an address apart: forward?text=emma. @param {string} address */

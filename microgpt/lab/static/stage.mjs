@@ -4,14 +4,20 @@ import { placeOf, SCREENS } from "./screens.mjs";
 
 /** @typedef {import("./app.mjs").Model} Model */
 
+const OTHER =
+  "This is the model that comes with microgpt: the numbers in the text are its own. " +
+  "The other screens show yours.";
+
 /** Make room for a screen. @param {Model} model @param {HTMLElement} el  the view that it is in */
 export function stage(model, el) {
   const wide = h("a", { class: "wide" }, "Open it alone");
+  const note = h("p", { class: "key", hidden: true }, OTHER);
   const box = h("div", { class: "box" });
   const element = h(
     "section",
     { class: "live-screen", "aria-label": "The model, live" },
     wide,
+    note,
     box,
   );
   /** @type {(() => void) | void} */
@@ -35,17 +41,21 @@ export function stage(model, el) {
     /** Show a place of the lab: forward?text=emma. @param {string} address */
     async show(address) {
       const mine = ++shows;
+      const own = Boolean(model.get("described").built_in);
+      wide.hidden = !own;
+      note.hidden = own;
       const { id, params } = placeOf(address);
       const screen = SCREENS.find((s) => s.id === id);
       const view = await screen?.load().then((file) => file.default, model.lost);
       if (screen?.waits) model.set("host", model.get("host") ?? (await model.ask("host")));
+      const spoken = own ? model : await model.of("shipped");
       if (!view || mine !== shows) return;
       leave?.();
       const shown = h("div", { class: `view ${id}` });
       wide.href = `#${address}`;
       box.replaceChildren(shown);
       box.scrollTop = 0;
-      leave = view.render({ model, el: shown, params });
+      leave = view.render({ model: spoken, el: shown, params });
     },
     leave() {
       shows++;

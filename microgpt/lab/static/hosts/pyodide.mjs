@@ -50,7 +50,7 @@ async function work(python, job, heard, first) {
     if (message.over) resolve(null);
     else if (silence) timer = setTimeout(giveUp, 1000 * silence);
   };
-  python.worker.postMessage({ run: JSON.stringify(job) });
+  python.worker.postMessage(job);
   await over;
 }
 
@@ -97,7 +97,6 @@ export function connect() {
 
   /** @type {Map<string, string>} models that runs have trained, as JSON */
   const models = new Map();
-  let trained = ""; // the one in use, "" for the site's own
 
   /** A Python for the next run, which ends with it: to come takes it seconds.
    * @type {Python | null} */
@@ -110,22 +109,19 @@ export function connect() {
   return {
     gone: "This page's files cannot be reached. Check the connection, then reload the page",
     trained: "",
-    use: (name) => {
-      trained = name;
-      answers.worker.postMessage({ use: models.get(name) });
-    },
-    async ask(name, question) {
+    use: () => {}, // a page that is loaded again has forgotten them
+    async ask(name, question, of) {
       await ready;
       const id = ++asked;
       return new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject });
-        answers.worker.postMessage({ id, name, question: JSON.stringify(question) });
+        answers.worker.postMessage({ id, of, name, question: JSON.stringify(question) });
       });
     },
     async command(run, order) {
       runs.get(run)?.worker.postMessage({ command: JSON.stringify(order) });
     },
-    async run(kind, question, heard, signal) {
+    async run(kind, question, heard, signal, of) {
       const mine = spare ?? python(),
         run = String(++begun);
       /** @param {any} event */
@@ -133,6 +129,7 @@ export function connect() {
         if (held) {
           event.model = `${run}-${event.model}`;
           models.set(event.model, held);
+          answers.worker.postMessage({ hold: event.model, model: held });
         }
         heard(event);
       };
@@ -151,8 +148,9 @@ export function connect() {
         }
         heard({ run });
         const next = () => (spare ??= python());
-        mine.worker.postMessage({ use: models.get(trained) });
-        await Promise.race([work(mine, { kind, ...question }, hear, next), left]);
+        if (models.has(of)) mine.worker.postMessage({ hold: of, model: models.get(of) });
+        const job = { run: JSON.stringify({ kind, ...question }), of };
+        await Promise.race([work(mine, job, hear, next), left]);
       } finally {
         mine.heard({ over: true });
         runs.delete(run);

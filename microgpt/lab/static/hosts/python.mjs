@@ -37,11 +37,11 @@ addEventListener("message", async ({ data }) => {
   const lab = await python;
   try {
     if (data.id) {
-      postMessage({ id: data.id, reply: lab.answer(data.name, data.question) });
-    } else if ("use" in data) {
-      lab.use(data.use);
+      postMessage({ id: data.id, reply: lab.answer(data.of, data.name, data.question) });
+    } else if (data.hold) {
+      lab.hold(data.hold, data.model);
     } else if (data.run) {
-      await lab.run(data.run, (/** @type {string} */ event) => postMessage({ event }));
+      await lab.run(data.of, data.run, (/** @type {string} */ event) => postMessage({ event }));
       postMessage({ over: true });
     } else if (data.command) lab.command(data.command);
   } catch (error) {

@@ -13,14 +13,12 @@ export function connect() {
   }
   const headers = { Authorization: `Bearer ${sessionStorage.getItem("token")}` };
 
-  let trained = sessionStorage.getItem("trained") ?? "";
-
-  /** @param {string} path @param {object} body @param {AbortSignal} [signal] */
-  async function post(path, body, signal) {
-    const of = trained ? `?model=${trained}` : "";
+  /** @param {string} path @param {object} body @param {string} [of]  a model
+   * @param {AbortSignal} [signal] */
+  async function post(path, body, of, signal) {
     let answer;
     try {
-      answer = await fetch(path + of, {
+      answer = await fetch(of ? `${path}?model=${of}` : path, {
         method: "POST",
         headers,
         body: JSON.stringify(body),
@@ -36,15 +34,12 @@ export function connect() {
 
   return {
     gone: GONE,
-    trained,
-    use(name) {
-      trained = name;
-      sessionStorage.setItem("trained", name);
-    },
-    ask: async (name, question) => (await post(`api/ask/${name}`, question)).json(),
+    trained: sessionStorage.getItem("trained") ?? "",
+    use: (name) => sessionStorage.setItem("trained", name),
+    ask: async (name, question, of) => (await post(`api/ask/${name}`, question, of)).json(),
     command: async (run, order) => (await post(`api/command/${run}`, order)).json(),
-    async run(kind, question, heard, signal) {
-      const { body } = await post(`api/run/${kind}`, question, signal);
+    async run(kind, question, heard, signal, of) {
+      const { body } = await post(`api/run/${kind}`, question, of, signal);
       if (!body) return;
       const reader = body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";

@@ -39,7 +39,7 @@ function render({ model, el, params }) {
   const made = h("pre", { class: "made-by" });
   const short = shortOf(config);
   const drawing = diagram({ short, look });
-  const list = inside(ask, short, look);
+  const list = within(ask, short, look);
   const outside = h("div", { class: "outside" }, notes, made, drawing.element);
   const read = newest(sum, list.element, outside),
     seen = newest(outside);
@@ -146,7 +146,7 @@ function terms({ loss, positions }, vocabulary, look, enter) {
  * @param {(name: string) => string} short
  * @param {(node: number) => void} look
  */
-function inside(ask, short, look) {
+function within(ask, short, look) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const list = region("list", "What is inside");
   const listed = newest(list);
@@ -167,7 +167,7 @@ function inside(ask, short, look) {
     list.scrollTop = 0;
   }
 
-  return { element: h("div", { class: "inside" }, crumbs, list), enter };
+  return { element: h("div", { class: "within" }, crumbs, list), enter };
 }
 
 /** One step of the way down.

@@ -1,4 +1,4 @@
-// Lessons: where to begin. Twelve lessons, a tour, a bet on each part, and the words.
+// Lessons: where to begin. The lessons, a tour, a bet on each part, and the words.
 
 import { bets } from "../bets.mjs";
 import { h, put } from "../draw.mjs";
@@ -14,6 +14,8 @@ import { tour } from "../tour.mjs";
  * @typedef {{lessons: Lesson[], tour: import("../tour.mjs").Stop[], words: Record<string, string>}}
  *   School
  */
+
+const WHOLE = 12; // lessons in which gpt.py is written
 
 /** @type {Promise<School> | null} */
 let fetched = null;
@@ -90,8 +92,10 @@ function contents({ lessons, tour: stops }) {
       ),
       way("page=words", "Words", "Token, logit, residual: each in a sentence."),
     ),
-    h("h2", {}, "Twelve lessons"),
-    h("ol", { class: "lessons-list" }, ...lessons.map(row)),
+    h("h2", {}, "Twelve lessons: the whole model"),
+    h("ol", { class: "lessons-list" }, ...lessons.slice(0, WHOLE).map(row)),
+    h("h2", {}, "Four more: what large models add"),
+    h("ol", { class: "lessons-list more" }, ...lessons.slice(WHOLE).map(row)),
     h(
       "p",
       { class: "key" },

@@ -3,7 +3,7 @@
 import { h, put, region, remember, svg } from "../draw.mjs";
 
 /**
- * @typedef {{name: string, sentence: string, brick: string}} Change
+ * @typedef {{name: string, sentence: string, brick: string, lessons: number[]}} Change
  * @typedef {{name: string, value: number | null, text: string}} Size
  * @typedef {{component: string, same: string, changed: Change[], size: Size,
  *   bigger: {name: string, text: string}[]}} Component
@@ -246,12 +246,17 @@ function differences(basis, now, part, bricks) {
 }
 
 /** @param {Change} change @param {string | undefined} code */
-function changeItem({ name, sentence }, code) {
+function changeItem({ name, sentence, lessons }, code) {
+  const taught = lessons.flatMap((lesson) => [
+    " ",
+    h("a", { href: `#lessons?lesson=${lesson}` }, `Lesson ${lesson}`),
+  ]);
   return h(
     "li",
     {},
     h("b", {}, name),
     `: ${sentence}`,
+    ...taught,
     code &&
       h(
         "details",

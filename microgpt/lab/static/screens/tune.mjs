@@ -17,6 +17,7 @@ import { runner } from "../runner.mjs";
  * @property {number} preparing  how far the model that learns sums first has come, 0 to 1
  * @property {Record<string, number>[]} seen  what was measured, step by step
  * @property {[string, number][]} written  documents, and log p - log p of the model before
+ * @property {[string, number][]} first  what the model before wrote with the same draws
  * @property {number[][]} sums
  * @property {string} trained  the model as it is now, where it rests
  * @property {string} error
@@ -47,8 +48,10 @@ const MEASURES = {
   chosen: ["log π/π₀ of the chosen, nats", null],
   rejected: ["log π/π₀ of the others, nats", null],
 };
+const END = "(the end at once)";
 const FULL = 4; // nats: a ratio so far from 0 has all its colour
 const ENOUGH = 5; // choices, before there is something to learn
+const PLENTY = 25; // choices, until what it writes is seen to change
 
 /** @param {import("../app.mjs").Context} context */
 function render({ model, el, params }) {
@@ -87,7 +90,7 @@ function render({ model, el, params }) {
 
 /** What no run has shown yet. */
 function nothing() {
-  const none = { seen: [], written: [], sums: [], trained: "", error: "" };
+  const none = { seen: [], written: [], first: [], sums: [], trained: "", error: "" };
   return { about: null, preparing: 0, ...none, paused: false, done: false };
 }
 
@@ -105,6 +108,7 @@ function create(model, reward) {
       session.trained = "";
     }
     if (event.written) session.written = event.written;
+    if (!session.first.length) session.first = session.written;
     if (event.sums) session.sums = event.sums;
     if (event.model) session.trained = event.model;
     if (event.done) session.done = true;
@@ -277,9 +281,14 @@ function chooserOf(model, tuning) {
         two = [""]; // it is asked once
         ask();
       }
-      const left = ENOUGH - session.pairs.length;
-      const more = left > 0 ? `; ${left} more to begin` : "";
-      count.textContent = `${session.pairs.length} choices${more}`;
+      const made = session.pairs.length;
+      const next =
+        made < ENOUGH
+          ? `; ${ENOUGH - made} more to begin`
+          : made < PLENTY
+            ? `; it shows in its names after some ${PLENTY}`
+            : "";
+      count.textContent = `${made} choice${made === 1 ? "" : "s"}${next}. Arrow keys choose, too.`;
     },
   };
 }
@@ -295,7 +304,8 @@ function headlineOf({ session }) {
       if (!about) {
         const percent = Math.round(100 * preparing);
         const wait = `A model learns sums first, half of them wrong: ${percent} %`;
-        return put(element, preparing ? wait : "Press Tune. The dials also turn while it learns.");
+        const ready = reward === "pairs" ? "Choose a few times, then press Tune." : "Press Tune.";
+        return put(element, preparing ? wait : `${ready} The dials also turn while it learns.`);
       }
       const last = seen.at(-1) ?? {};
       put(
@@ -383,7 +393,7 @@ function planeDrawn({ about, seen }, wide, tall) {
 function step(range) {
   const rough = Math.max(range, 1e-6) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  return power * ([1, 2, 5].find((by) => by * power >= rough) ?? 10);
+  return power * ([1, 2, 2.5, 5].find((by) => by * power >= rough) ?? 10);
 }
 
 /** What it writes now, coloured by how much likelier that has become. @param {Tuning} tuning */
@@ -393,24 +403,32 @@ function writtenOf({ session }) {
     "p",
     { class: "key" },
     "After each: log π/π₀, how much likelier it is than the model before would make it (nats). " +
-      "Blue: likelier. Orange: less likely.",
+      "Blue: likelier. Orange: less likely. Before: the same draws.",
   );
   const element = h("section", {}, h("h2", {}, "What it writes now"), list, key);
   return {
     element,
     draw() {
       element.hidden = !session.written.length;
-      const items = session.written.map(([text, ratio]) =>
+      const items = session.written.map(([text, ratio], i) =>
         h(
           "li",
           { class: ratio < 0 ? "minus" : "plus", "--v": Math.min(1, Math.abs(ratio) / FULL) },
-          h("span", {}, text || "(the end at once)"),
-          h("small", { "data-x": ratio }, `${ratio < 0 ? "" : "+"}${number(ratio, 1)}`),
+          h("span", {}, text || END),
+          h("small", { "data-x": ratio }, signed(ratio)),
+          session.seen.length > 0 &&
+            h("span", { class: "before" }, `before: ${session.first[i][0] || END}`),
         ),
       );
       put(list, ...items);
     },
   };
+}
+
+/** @param {number} x */
+function signed(x) {
+  const digits = x.toFixed(1);
+  return digits === "0.0" || digits === "-0.0" ? "0" : `${x < 0 ? "" : "+"}${number(x, 1)}`;
 }
 
 /** All sums: the likeliest answer is right, or wrong. @param {Tuning} tuning */
@@ -479,7 +497,7 @@ function stripDrawn({ about, seen }, name, wide, tall) {
     y: {
       from: low - room,
       to: high + room,
-      ticks: ticks(low, high, step(1.4 * (high - low || 1))),
+      ticks: ticks(low, high, step(high - low || 1)),
       title,
       show: (v) => number(v, Math.abs(v) < 10 ? 2 : 0),
     },
