@@ -53,7 +53,10 @@ def join(device: torch.device) -> None:
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
         # torchrun keeps the store when it starts all again; in it are the addresses of the dead
         store = PrefixStore(f"start-{process().restarts}", store)
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            backend = "cuda:nccl,cpu:gloo"  # what processes agree on is not on a GPU
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
 
 

@@ -66,7 +66,7 @@ class PyTorchEngine:
         self._autocast, self._fsdp, self._micro_batch = autocast, fsdp, micro_batch
         try:
             self._gpt = GPT(config).to(self._device, self._dtype)
-        except RuntimeError as error:  # also out of memory
+        except (RuntimeError, TypeError) as error:  # out of memory; no float64 on MPS
             raise ValueError(f"the model cannot be held: {error}") from None
         self._forward: Any = torch.compile(self._gpt, dynamic=True) if compile else self._gpt
         self._is_spread = False

@@ -52,7 +52,7 @@ class PyTorchBricksEngine:
                 name: torch.tensor(array, dtype=kind, device=self._device)
                 for name, array in params.items()
             }
-        except RuntimeError as error:  # also out of memory
+        except (RuntimeError, TypeError) as error:  # out of memory; no float64 on MPS
             raise ValueError(f"the model cannot be held: {error}") from None
         self._adam: torch.optim.Optimizer | None = None  # until there is something to learn
         self.reset()

@@ -1,9 +1,12 @@
 """What PyTorch's engines share: where their tensors are, of which type, and a batch as one."""
 
+import os
+
 import torch
 from torch import Tensor
 
 from microgpt.documents import Batch, Sizes
+from microgpt.engines.base import process
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 READ = {**DTYPES, "bfloat16": torch.bfloat16}  # to run a model that others trained
@@ -17,15 +20,16 @@ def dtype(name: str, known: dict[str, torch.dtype] = DTYPES) -> torch.dtype:
 
 
 def device(name: str | None) -> torch.device:
-    """Return the device of that name, or the fastest there is.
+    """Return the device of that name, or the fastest there is; of many processes each has its own.
 
     Raises:
         ValueError: it is not here.
     """
     if name is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else mps
+    if name == "cuda" and process().size > 1:
+        name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"  # torchrun says which of this machine
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
