@@ -73,7 +73,9 @@ def test_what_is_not_written_fails(lesson: Lesson) -> None:
 def test_there_are_enough_mistakes_and_each_has_its_words() -> None:
     assert len(mistakes()) >= 120
     assert len({each.id for each in mistakes()}) == len(mistakes())
-    assert len({each.says for each in mistakes()}) >= len(mistakes()) - 4  # "Every token is at 0"
+    others = [each for each in mistakes() if not each.like]
+    assert len(others) >= 120
+    assert len({each.says for each in others}) >= len(others) - 4  # "Every token is at 0"
     for each in mistakes():
         assert 15 < len(each.says) < 200
         assert each.says[-1] in ".?"
@@ -154,6 +156,29 @@ def test_half_a_lesson_with_a_mistake_in_it_is_recognised() -> None:
     verdict = judge(source, 1)
     assert verdict.mistake
     assert verdict.mistake.id == "T1"
+
+
+def test_a_stub_is_not_in_the_way_of_what_is_written() -> None:
+    """flat() comes first in lesson 10; of loss() there is something to say before it is written."""
+    stub = stubs("raise NotImplementedError", {"flat"})
+    verdict = judge(stub, 10)
+    assert verdict.unwritten
+    assert verdict.advice == "No mistake so far."
+    wrong = stub.replace("probs[tokens[pos_id + 1]]", "probs[tokens[pos_id]]")
+    verdict = judge(wrong, 10)
+    assert not verdict.unwritten
+    assert verdict.advice.startswith("L5: ")
+
+
+def test_a_plain_number_in_place_of_a_value_is_called_that() -> None:
+    source = reference() + "\ndef linear(x, w): return [sum(v.data for v in x) for row in w]\n"
+    failure = judge(source, 6).failure
+    assert failure
+    assert failure.got == "result [a float, not a Value, a float, not a Value]"
+    source = reference().replace("(n * self.data ** (n - 1),)", "n * self.data ** (n - 1)")
+    failure = judge(source, 4).failure
+    assert failure
+    assert failure.got.startswith("TypeError: _local_grads is a number")
 
 
 # ---- Right, but different ------------------------------------------------------------------------
@@ -337,6 +362,17 @@ def test_an_earlier_lesson_that_fails_is_named() -> None:
     verdict = judge(source, 7)
     assert verdict.failure
     assert (verdict.mistake, verdict.earlier) == (None, 4)
+    assert "own lesson 4" in verdict.advice
+
+
+def test_an_earlier_lesson_is_named_only_if_it_is_to_blame() -> None:
+    source = reference().replace("child.grad += local_grad * grad", "child.grad = 0")
+    source += "\ndef fixed_mul(a, b, m, n): return 7\n"
+    assert judge(source, 5).failure
+    verdict = judge(source, 12)
+    assert verdict.failure
+    assert verdict.earlier is None
+    assert verdict.advice.startswith("Not a mistake we know")
 
 
 def test_what_a_learner_has_not_written_comes_from_the_heart() -> None:
@@ -355,6 +391,7 @@ def test_a_missing_import_is_missing() -> None:
     failure = judge(own, 11).failure
     assert failure
     assert failure.got.startswith("NameError: name 'math' is not defined, line 7 of mygpt.py")
+    assert judge(own, 11).advice.startswith("Python stopped there")
     assert judge("import math\n" + own, 11).failure is None
 
 
