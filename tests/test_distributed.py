@@ -16,8 +16,10 @@ import pytest
 import microgpt
 from microgpt import checkpoint, engines
 from microgpt.checkpoint import Checkpoint
+from microgpt.corpus import Corpus
 from microgpt.dataset import load
 from microgpt.feed import Pretraining
+from microgpt.text import TextStream
 from microgpt.training import Run, Settings
 from tests.conftest import children
 
@@ -93,6 +95,24 @@ def test_a_worker_is_killed_and_the_run_goes_on(tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 20
     assert Checkpoint.load(tmp_path / "m.safetensors").training["step"] == len(steps) + 2
     assert not (tmp_path / "m.parts").exists(), "a finished run needs it no more"
+
+
+@pytest.mark.slow
+def test_two_processes_read_a_stream_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "{i} is {i * i}"}}\n' for i in range(99)))
+    words = ["--stream", "--data", "a.jsonl", "--steps", "20", "--log", "log.jsonl"]
+    with started(tmp_path, *words) as run:
+        printed, _ = run.communicate()
+    assert run.returncode == 0, printed
+    alone = Run(
+        TextStream(Corpus(str(tmp_path / "a.jsonl")), 16, 7),
+        Settings(20),
+        "pytorch",
+        options={"dtype": "float64"},
+    )
+    for _ in alone.advance():
+        pass
+    assert losses(tmp_path / "log.jsonl") == pytest.approx(alone.losses, rel=1e-12)
 
 
 @pytest.mark.slow

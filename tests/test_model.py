@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from microgpt import engines, gpt
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
+from microgpt.llm import pretrained
+from microgpt.llm.language import LanguageModel
 from microgpt.model import Model, Total
 from tests.conftest import EMMA, LETTERS
 
@@ -163,3 +166,13 @@ def test_a_model_tells_what_it_is(checkpoint: Checkpoint) -> None:
         "<Model: vocab_size=27, n_layer=1, n_embd=16, n_head=4, block_size=16; "
         "4,192 parameters; engine scalar>"
     )
+
+
+def test_a_model_is_looked_at_as_published_ones_are(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    checkpoint.save(tmp_path / "m")
+    seen = LanguageModel(pretrained.load(tmp_path / "m"), "scalar").inspect("emma")
+    assert seen["tokens"] == ["BOS", "e", "m", "m", "a"]
+    ours = engines.create("scalar", checkpoint.config, checkpoint.state).inspect(EMMA[:-1])
+    for name in ("logits", "attention", "residual"):
+        assert seen[name] == pytest.approx(ours[name], abs=1e-12)
+    assert seen["lens_probs"][-1, :, 0] == pytest.approx(ours["probs"].max(axis=-1), abs=1e-12)

@@ -267,16 +267,11 @@ def info(model: str) -> None:
 def inspect(
     model: str, text: str, engine: str | None, dtype: str | None, device: str | None, as_json: bool
 ) -> None:
-    """Look inside a published model: what each layer says and looks at.
+    """Look inside a model: what each layer says and looks at.
 
-    MODEL is a folder of Hugging Face or a GGUF file. --json has the attention of every layer and
-    head, the residual stream, the MLP's units and the probabilities. For a model of yours there is
-    the lab, and microgpt xray.
+    MODEL is a file that train wrote, a folder of Hugging Face, or a GGUF file. --json has the
+    attention of every layer and head, the residual stream, the MLP's units and the probabilities.
     """
-    if not pretrained.is_one(model):
-        raise click.UsageError(
-            f"{model} is not a folder or a GGUF file; see it in the lab, or xray"
-        )
     own = options.of_engine(dtype=dtype, device=device)
     language.inspect(language.opened(model, engine, own), text, as_json)
 

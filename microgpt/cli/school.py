@@ -28,7 +28,6 @@ from microgpt.school.program import FILE, Program
 from microgpt.school.source import Text, home
 
 WIDTH = 80  # columns
-STUB = "it is not written yet"  # as the judge says it
 POLL = 0.5  # seconds between two looks at the file
 PATH = click.Path(file_okay=False, path_type=Path)
 number = click.argument("number", metavar="[N]", type=int, required=False)
@@ -99,7 +98,7 @@ def start(folder: Folder, number: int) -> None:
         state = "" if added else ", which is there already"
         say(f"  write {name}: {folder.file}, line {where}{state}")
     say(f"  read: {path}")
-    say("  look: microgpt lab, Lessons")
+    say(f"  look: {_look(chosen)}")
     say("  then: microgpt school check    stuck: microgpt school hint")
 
 
@@ -148,7 +147,10 @@ def _check(folder: Folder, source: str, lesson: Lesson) -> bool:
     head, missing = f"{lesson.number} {lesson.name}", [*_missing(text, lesson)]
     if len(missing) == len(lesson.writes):
         say(f"{head}  not yet")
-        _paragraph(f"to write: {', '.join(missing)}")
+        if not any(name in text.nodes for name in lesson.writes):
+            _paragraph(f"It is not begun: microgpt school start {lesson.number}")
+        else:
+            _paragraph(f"To write: {', '.join(missing)}")
         return False
     answer = sandbox.check(source, lesson.number)
     verdict = answer.verdict
@@ -166,10 +168,7 @@ def _check(folder: Folder, source: str, lesson: Lesson) -> bool:
         say(f"  compare with gpt.py: microgpt school diff {lesson.number}")
     else:
         say(f"{head}  not yet  {verdict.passed} of {verdict.total}")
-        if verdict.failure and STUB in verdict.failure.got:
-            _paragraph(f"to write: {', '.join(missing)}")
-        else:
-            _failed(verdict, lesson)
+        _failed(verdict, lesson, missing)
     _printed(answer)
     return answer.passed
 
@@ -182,23 +181,21 @@ def _missing(text: Text, lesson: Lesson) -> Iterator[str]:
             yield f"{name} (line {node.lineno})" if node else name
 
 
-def _failed(verdict: Verdict, lesson: Lesson) -> None:
+def _failed(verdict: Verdict, lesson: Lesson, missing: list[str]) -> None:
     """Print the smallest input that shows it, and the mistake if it is known."""
+    if verdict.unwritten:
+        _paragraph(f"{verdict.advice} To write: {', '.join(missing)}")
+        return
     if failure := verdict.failure:
         _paragraph(f"{failure.what}: {failure.input}")
         _paragraph(f"your answer: {failure.got}", "    ")
         _paragraph(f"expected:    {failure.expected}", "    ")
-    if verdict.earlier:
-        _paragraph(
-            f"Lesson {verdict.earlier}, which this one builds on, does not pass: look there first, "
-            f"microgpt school check {verdict.earlier}"
-        )
-    elif verdict.mistake:
-        _paragraph(f"{verdict.mistake.id}: {verdict.mistake.says}")
-        say(f"  lab: #{lesson.place}")
-    else:
-        _paragraph("Not a mistake we know. Try the input above by hand.")
-    say(f"  hint: microgpt school hint {verdict.lesson}")
+    _paragraph(verdict.advice)
+    say(f"  hint: microgpt school hint {lesson.number}    look: {_look(lesson)}")
+
+
+def _look(lesson: Lesson) -> str:
+    return f"microgpt lab, lesson {lesson.number}"
 
 
 def _next(begun: list[Lesson]) -> None:
@@ -223,7 +220,7 @@ def _printed(answer: sandbox.Answer) -> None:
 
 def _paragraph(text: str, margin: str = "  ") -> None:
     for line in text.splitlines():
-        for part in textwrap.wrap(line, WIDTH - 2, break_on_hyphens=False) or [""]:
+        for part in textwrap.wrap(line, WIDTH - len(margin), break_on_hyphens=False) or [""]:
             say(f"{margin}{part}")
 
 
@@ -330,7 +327,8 @@ def reset(folder: Folder, number: int) -> None:
     Your version is kept in history/.
     """
     kept = folder.reset(lesson(number))
-    say(f"{folder.file} has the stubs of lesson {number} again; your version is {kept}")
+    say(f"{folder.file} has the stubs of lesson {number} again;")
+    say(f"your version is kept: {kept}")
 
 
 @school.command()
@@ -345,7 +343,10 @@ def run(folder: Folder, steps: int) -> int:
     written = Text(source).written()
     names = [name for each in lessons() for name in each.writes]
     mine = [name for name in names if name in written]
-    note(f"yours: {', '.join(mine) or 'nothing yet'}; the rest is gpt.py's")
+    for line in textwrap.wrap(
+        f"yours: {', '.join(mine) or 'nothing yet'}; the rest is gpt.py's", WIDTH
+    ):
+        note(line)
     try:
         return _main(Program(source), steps)
     except Exception as error:
@@ -358,6 +359,7 @@ def run(folder: Folder, steps: int) -> int:
 def _main(program: Program, steps: int) -> int:
     """Train, and print names; of somebody who has only counted pairs yet, the names of pairs."""
     if "bigram" in program.own and "Value" not in program.own:
+        note("names of pairs of letters, as your bigram counts them:")
         for name in pair_names(program, dataset.default().documents, 20):
             say(name)
         return 0
@@ -430,7 +432,7 @@ def exchange(
     documents = dataset.load(data) if data else dataset.default()
     files.target(out, [file])
     results = swap.load_results(out)
-    say(f"{text.file} gives: {', '.join(taken)}")
+    _paragraph(f"{text.file} gives: {', '.join(taken)}", "")
     parted = swap.part(source, text.file)
     for line in [f"While both read {swap.DOCUMENT!r}:", *str(parted).splitlines()]:
         say(line, flush=True)

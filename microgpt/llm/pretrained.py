@@ -1,17 +1,23 @@
-"""A published model: a folder of Hugging Face or a GGUF file, its weights and its tokenizer."""
+"""A published model: a folder of Hugging Face or a GGUF file, its weights and its tokenizer.
 
+One of ours can be looked at in the same way.
+"""
+
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from microgpt.checkpoint import Checkpoint
 from microgpt.llm import families, gguf_files, subwords
 from microgpt.llm.architecture import Architecture
 from microgpt.llm.families import Params
 from microgpt.llm.safetensors_files import load_json
 from microgpt.llm.subwords import Subwords
+from microgpt.tokenizer import SubwordTokenizer, Tokenizer, create
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,15 @@ def is_one(path: str | os.PathLike[str]) -> bool:
 
 
 def load(path: str | os.PathLike[str]) -> Pretrained:
-    """Read a folder or a GGUF file.
+    """Read a folder, a GGUF file, or a file that train wrote.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: it is not understood in every part, or does not fit the memory.
     """
     place = Path(path)
+    if not is_one(place):
+        return _ours(Checkpoint.load(place))
     found = _folder(place) if place.is_dir() else _gguf(place)
     size = found.architecture.vocab_size
     token, last = max(found.tokenizer.ids().items(), key=lambda item: item[1], default=("", -1))
@@ -48,6 +56,39 @@ def load(path: str | os.PathLike[str]) -> Pretrained:
             f"and the model knows 0 to {size - 1}"
         )
     return found
+
+
+class Ours:
+    """The tokenizer of a model of ours, as those of published models are asked."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self.bos = tokenizer, [tokenizer.bos]
+
+    def encode(self, text: str) -> list[int]:
+        """Return a text's token ids."""
+        return self._tokenizer.ids(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, BOS left out."""
+        return self._tokenizer.decode([t for t in tokens if t != self._tokenizer.bos])
+
+    def ids(self) -> Mapping[str, int]:
+        """Return the id of the token that is not text."""
+        return {"BOS": self._tokenizer.bos}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a tokenizer.json holds; raises ValueError if there is none."""
+        if isinstance(self._tokenizer, SubwordTokenizer):
+            settings: dict[str, Any] = json.loads(self._tokenizer.settings)
+            return settings
+        raise ValueError("a tokenizer of characters is not in a tokenizer.json")
+
+
+def _ours(checkpoint: Checkpoint) -> Pretrained:
+    tokenizer = create(checkpoint.vocabulary, ())
+    params = dict(checkpoint.model().state)
+    stops = frozenset([tokenizer.bos])
+    return Pretrained(Architecture.of(checkpoint.config), params, Ours(tokenizer), stops)
 
 
 def architecture(path: str | os.PathLike[str]) -> Architecture:

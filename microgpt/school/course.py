@@ -36,8 +36,8 @@ class Lesson:
     given: tuple[str, ...] = ()  # names that come ready-made with the lesson
 
     def page(self) -> str:
-        """Return the text as it is read in an editor: a view becomes the address of a screen."""
-        text = VIEW.sub(r"    microgpt lab, then #\1: \2", self.text)
+        """Return the text as it is read in an editor or on paper, which show no view."""
+        text = VIEW.sub(rf"**In the lab, lesson {self.number}:** \2", self.text)
         text = PREDICT.sub(f"**Predict first:** {self.question}", text)
         return f"# {self.number}. {self.title}\n\n{self.minutes} minutes\n\n{text}\n"
 

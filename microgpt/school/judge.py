@@ -8,6 +8,7 @@ this process; the sandbox gives it one of its own, with limits.
 
 import io
 import json
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -21,6 +22,9 @@ from microgpt.school.fingerprints import answer, asked, fingerprints
 from microgpt.school.mistakes import Mistake, mistakes
 from microgpt.school.probes import Probe, probes
 from microgpt.school.program import FILE, Program
+from microgpt.school.source import reset
+
+STUB = "it is not written yet"
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,37 @@ class Verdict:
     total: int
     failure: Failure | None = None
     mistake: Mistake | None = None  # if it is a known one
-    earlier: int | None = None  # an earlier lesson that the program does not pass, to look at first
+    earlier: int | None = None  # an earlier lesson that is to blame: look there first
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether nothing fails but what is a stub."""
+        return self.failure is not None and self.failure.got.startswith(STUB)
+
+    @property
+    def advice(self) -> str:
+        """What to do about the failure, in a sentence or two; "" where there is none."""
+        if not self.failure:
+            return ""
+        if self.mistake:
+            return f"{self.mistake.id}: {self.mistake.says}"
+        if self.earlier:
+            return f"With gpt.py's own lesson {self.earlier} this passes: look at yours first."
+        if self.unwritten:
+            return "No mistake so far."
+        if ERROR.match(self.failure.got):
+            return "Python stopped there. What does each name in that line hold, and of which type?"
+        return "Not a mistake we know, or more than one at once. Try the input above by hand."
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict as JSON can hold it; of a mistake, not what would be right."""
         known = None
         if self.mistake:
             known = {name: getattr(self.mistake, name) for name in ("id", "says", "source")}
-        return asdict(self) | {"mistake": known}
+        return asdict(self) | {"mistake": known, "advice": self.advice}
 
 
+ERROR = re.compile(rf"[A-Z]\w*: .*, line \d+ of {FILE}", re.DOTALL)  # as explain() writes it
 Begun = Callable[[Probe], None]
 
 
@@ -73,7 +98,7 @@ def judge(source: str, lesson: int, begun: Begun = lambda probe: None) -> Verdic
             if name not in program.own:
                 failure = Failure(name, FILE, f"a definition of {name}", "none")
                 return Verdict(lesson, 0, total, failure)
-        return _judge(program, lesson, begun)
+        return _judge(program, source, lesson, begun)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -82,25 +107,27 @@ def judge(source: str, lesson: int, begun: Begun = lambda probe: None) -> Verdic
         sys.stdin = stdin
 
 
-def _judge(program: Program, lesson: int, begun: Begun) -> Verdict:
+def _judge(program: Program, source: str, lesson: int, begun: Begun) -> Verdict:
     asked_of = probes(lesson)
     total = sum(probe.decides for probe in asked_of)
     answers, failures = _ask(program, asked_of, begun)
     if not failures:
         return Verdict(lesson, total, total)
+    written = [(probe, each) for probe, each in failures if not each.got.startswith(STUB)]
+    probe, failure = (written or failures)[0]
     mistake, earlier = recognise(answers, lesson), None
-    if mistake is None:
-        earlier = _first_failed(program, lesson, begun)
+    if mistake is None and written:
+        earlier = _to_blame(program, source, probe, begun)
     if mistake is None and earlier is None:  # look at one function alone: another may be a stub
-        names = [asked(probe) for probe in asked_of if probe.what == failures[0].what]
+        names = [asked(each) for each in asked_of if each.what == probe.what]
         mistake = recognise({name: answers[name] for name in names}, lesson)
-    return Verdict(lesson, total - len(failures), total, failures[0], mistake, earlier)
+    return Verdict(lesson, total - len(failures), total, failure, mistake, earlier)
 
 
 def _ask(
     program: Program, asked_of: Iterable[Probe], begun: Begun
-) -> tuple[dict[str, Answer], list[Failure]]:
-    """Return the answers to some probes, and what is wrong with them."""
+) -> tuple[dict[str, Answer], list[tuple[Probe, Failure]]]:
+    """Return the answers to some probes, and which of them are wrong, and how."""
     right = fingerprints()["right"]
     answers, failures = {}, []
     for probe in asked_of:
@@ -108,7 +135,7 @@ def _ask(
         given, error = answer(probe, program)
         answers[asked(probe)] = given
         if probe.decides and not same(right[asked(probe)], given):
-            failures.append(_failure(probe, right[asked(probe)], given, error))
+            failures.append((probe, _failure(probe, right[asked(probe)], given, error)))
     return answers, failures
 
 
@@ -124,10 +151,18 @@ def recognise(answers: dict[str, Answer], lesson: int) -> Mistake | None:
     return found[0] if len(found) == 1 else None
 
 
-def _first_failed(program: Program, lesson: int, begun: Begun) -> int | None:
-    """Return the first lesson before this one that fails, of those that the program has begun."""
-    for number in range(1, lesson):
-        if program.own & set(lesson_of(number).writes) and _ask(program, probes(number), begun)[1]:
+def _to_blame(program: Program, source: str, failed: Probe, begun: Begun) -> int | None:
+    """Return an earlier lesson of the learner's with which in gpt.py's words a probe passes."""
+    for number in range(1, failed.lesson):
+        earlier = lesson_of(number)
+        if not (program.own & set(earlier.writes) and _ask(program, probes(number), begun)[1]):
+            continue
+        try:
+            source = reset(source, earlier)
+            mended = Program(source, lesson_of(failed.lesson).writes)
+        except Exception:  # a file of the learner's may be of any kind
+            return None
+        if not _ask(mended, [failed], begun)[1]:
             return number
     return None
 
@@ -152,7 +187,7 @@ def explain(error: BaseException) -> str:
     said = error.msg if isinstance(error, SyntaxError) else _words(error)
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     if isinstance(error, NotImplementedError):
-        text = "it is not written yet"
+        text = STUB
     return text + (f", line {line} of {FILE}" if line else "")
 
 

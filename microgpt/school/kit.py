@@ -127,10 +127,12 @@ def _talk(lesson: Lesson) -> str:
 
 
 def _quiz(lesson: Lesson) -> str:
-    asked = "".join(f"<li>{_code(code, show)}</li>" for code, show, _ in _own(lesson)["quiz"])
+    row = '<span class="row"></span>'
+    asked = "".join(f"<li>{_code(code, show)}{row}</li>" for code, show, _ in _own(lesson)["quiz"])
     lines = "".join(f"{letter}  {line.strip()}\n" for letter, line in puzzle(lesson).items())
     return (
-        f"<p>{_label('reads')}</p><ol>{asked}</ol><p>{_label('sort')}</p><pre>{escape(lines)}</pre>"
+        f"<p>{_label('reads')}</p><ol>{asked}</ol>"
+        f"<p>{_label('sort')}</p><pre>{escape(lines)}</pre><p>{_label('order')}:{row}</p>"
     )
 
 
@@ -208,7 +210,7 @@ def _key(lesson: Lesson) -> str:
 
 
 def _mistakes(lesson: Lesson) -> Iterator[str]:
-    for mistake in (m for m in mistakes() if m.lesson == lesson.number):
+    for mistake in (m for m in mistakes() if m.lesson == lesson.number and not m.like):
         code = (text.strip("\n") for change in mistake.patch for text in change)
         both = "".join(f"<pre>{escape(text)}</pre>" for text in code)
         source = f" ({mistake.source})" if mistake.source else ""

@@ -54,8 +54,8 @@ def expression(lesson: int, asked: str, **names: Any) -> None:
 
 
 def data(values: Sequence[Node]) -> list[Any]:
-    """Return the numbers of Values."""
-    return [value.data for value in values]
+    """Return the numbers of Values; of what is none, its type."""
+    return [getattr(v, "data", f"a {type(v).__name__}, not a Value") for v in values]
 
 
 def slopes(result: Node, inputs: Sequence[Node]) -> list[float]:
@@ -63,6 +63,8 @@ def slopes(result: Node, inputs: Sequence[Node]) -> list[float]:
 
     The learner's backward() has no part in it.
     """
+    if not hasattr(result, "_children"):  # a plain number
+        return [0.0] * len(inputs)
     order, seen, stack = [], {id(result)}, [(result, iter(result._children))]
     while stack:
         node, children = stack[-1]
@@ -75,6 +77,8 @@ def slopes(result: Node, inputs: Sequence[Node]) -> list[float]:
             stack.append((child, iter(child._children)))
     grads = {id(node): 0.0 for node in order} | {id(result): 1.0}
     for node in reversed(order):
+        if isinstance(node._local_grads, int | float):
+            raise TypeError("_local_grads is a number; a tuple of one number is (x,)")
         for child, local_grad in zip(node._children, node._local_grads, strict=False):
             grads[id(child)] += local_grad * grads[id(node)]
     return [grads.get(id(each), 0.0) for each in inputs]
@@ -167,7 +171,7 @@ def operation(asked: str, expression: str, **numbers: float) -> None:
     def ask(g: Program) -> Answer:
         values = {name: g.Value(number) for name, number in numbers.items()}
         result = g.evaluate(expression, **values)
-        answer = {"c.data": result.data}
+        answer = {"c.data": data([result])[0]}
         for name, grad in zip(values, slopes(result, [*values.values()]), strict=True):
             answer[f"dc/d{name}"] = grad
         return answer | {f"{name}.data afterwards": value.data for name, value in values.items()}

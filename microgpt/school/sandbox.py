@@ -158,7 +158,8 @@ def _read(path: Path) -> tuple[Verdict, float] | None:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    seconds, failure, mistake = (found.pop(name) for name in ("seconds", "failure", "mistake"))
+    names = ("seconds", "failure", "mistake", "advice")
+    seconds, failure, mistake, _ = (found.pop(name) for name in names)
     known = {each.id: each for each in mistakes()}
     return Verdict(
         **found,

@@ -34,7 +34,10 @@ class Text:
         try:
             self.tree = ast.parse(source, file)
         except SyntaxError as error:
-            raise ValueError(f"{file}, line {error.lineno}: {error.msg}; mend this first") from None
+            seen = f" in `{error.text.strip()[:50]}`" if error.text and error.text.strip() else ""
+            raise ValueError(
+                f"{file}, line {error.lineno}: {error.msg}{seen}; mend this first"
+            ) from None
         except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, endless nesting
             raise ValueError(f"{file} cannot be read as Python: {error}") from None
         self.nodes: dict[str, ast.stmt] = {}

@@ -30,6 +30,7 @@ HELD_OUT = 200  # documents
 OFTEN = 10  # steps between two signs of life
 SILENCE = 120  # seconds without one, after which a run is given up
 NAMES = 5
+SAME = 5e-5  # nats a character; a smaller difference is the rounding of sums in another order
 DOCUMENT = "emma"  # what both read, for the first number that differs
 # Student's t for 95 %, by the number of seeds: how far a mean of so few can be off by chance.
 T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
@@ -59,10 +60,17 @@ def variant(text: Text, names: Sequence[str] = ()) -> tuple[str, list[str]]:
             )
     if not taken:
         raise ValueError(f"{text.file} holds no function of gpt.py; give one of the same name")
+    for name in (n for n in taken if f"{n}.__init__" in ours.nodes):
+        if f"{name}.__init__" not in text.nodes:  # the whole class is to be replaced
+            methods = [n for n in ours.nodes if n.startswith(f"{name}.") and n in text.nodes]
+            raise ValueError(
+                f"class {name} of {text.file} has no __init__; to take its methods alone, "
+                f"name them: {' '.join(methods)}"
+            )
     lines = list(ours.lines)
     for name in reversed(taken):
         lines[ours.span(name)] = [text.text(name)]
-    first = ours.span(taken[0]).start
+    first = min(ours.span(name.partition(".")[0]).start for name in taken)
     lines.insert(first, "".join(f"{piece}\n" for piece in _rest(text)))
     source = "".join(lines)
     Text(source, text.file)  # as a whole it is Python
@@ -257,6 +265,8 @@ class Comparison:
             return "The losses are the same, to the last digit."
         if len(found) < 2:
             return "One seed says nothing about a difference: give more."
+        if max(map(abs, found)) < SAME:
+            return "The losses are the same, to the fourth decimal."
         mean, spread = statistics.mean(found), statistics.stdev(found)
         doubt = T.get(len(found), T[10]) * spread / math.sqrt(len(found))
         seen = f"{mean:+.4f}, 95 % interval {mean - doubt:+.4f} to {mean + doubt:+.4f}"

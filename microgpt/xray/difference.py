@@ -1,6 +1,7 @@
 """Where two runs part: the first line that differs, and the first number."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from microgpt.xray.graph import Graph
 from microgpt.xray.recording import Event, Recording, Seen
 
+ROUNDING = 1e-9  # relative: what a sum in another order may be off by
 AHEAD = 200  # statements looked ahead for where two runs meet again
 
 Key = tuple[str, str]  # function, text of the statement
@@ -92,7 +94,11 @@ def _place(trace: Recording, index: int) -> Place | None:
 
 
 def _numbers(a: Recording, b: Recording, keys_a: list[Key], keys_b: list[Key]) -> Iterator[Number]:
-    """Yield what differs between statements in the same place."""
+    """Yield what differs between statements in the same place.
+
+    Where the texts differ, only the same call of a function is one place: its n-th in either run.
+    """
+    calls_a, calls_b = _ordinals(a), _ordinals(b)
     i = j = 0
     heard = False  # gradients come after backward() and before adam() uses them
     while i < len(keys_a) and j < len(keys_b):
@@ -101,10 +107,22 @@ def _numbers(a: Recording, b: Recording, keys_a: list[Key], keys_b: list[Key]) -
             yield from _gradients(a, b)
         skip_a, skip_b = (0, 0) if keys_a[i] == keys_b[j] else _meet(keys_a[i:], keys_b[j:])
         for k in range(min(skip_a, skip_b) or int(skip_a == skip_b == 0)):
-            yield from _compare(a, b, a.events[i + k], b.events[j + k])
+            x, y = a.events[i + k], b.events[j + k]
+            if not (skip_a or skip_b) or calls_a[x.call] == calls_b[y.call]:
+                yield from _compare(a, b, x, y)
         i, j = (i + skip_a, j + skip_b) if skip_a or skip_b else (i + 1, j + 1)
     if not heard:
         yield from _gradients(a, b)
+
+
+def _ordinals(trace: Recording) -> list[tuple[str, int]]:
+    """Return the function of each call, and how many calls of it there were before."""
+    before: Counter[str] = Counter()
+    found = []
+    for call in trace.calls:
+        found.append((call.fn, before[call.fn]))
+        before[call.fn] += 1
+    return found
 
 
 def _meet(a: Sequence[Key], b: Sequence[Key]) -> tuple[int, int]:
@@ -160,4 +178,6 @@ def _flows(graph: Graph) -> list[tuple[int, float]]:
 def _same(p: Any, q: Any) -> bool:
     if isinstance(p, float) and isinstance(q, float) and math.isnan(p) and math.isnan(q):
         return True
+    if isinstance(p, int | float) and isinstance(q, int | float):
+        return math.isclose(p, q, rel_tol=ROUNDING, abs_tol=1e-15)
     return bool(p == q)

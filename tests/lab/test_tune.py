@@ -66,12 +66,25 @@ def test_choices_make_the_chosen_likelier() -> None:
     assert last["chosen"] > last["rejected"] + 1
 
 
+def test_examples_are_learned_and_what_is_not_replayed_is_forgotten() -> None:
+    forgot, kept = (
+        seen(tune(reward="examples", lr=0.01, replay=replay, steps=150, batch=32))
+        for replay in (0, 0.5)
+    )
+    assert forgot[0] == kept[0]
+    for run in (forgot, kept):
+        assert run[-1]["asked"] < run[0]["asked"] / 2
+    assert kept[-1]["kept"] < kept[0]["kept"] + 0.3
+    assert forgot[-1]["kept"] > kept[-1]["kept"] + 2
+
+
 @pytest.mark.parametrize(
     ("question", "says"),
     [
         ({"reward": "mine.py:f"}, "there is no reward 'mine.py:f'; there are vowel,"),
         ({"reward": "vowel", "beta": -1}, "beta is -1; it must be a number, 0 to 100"),
         ({"reward": "vowel", "lr": "x"}, "lr is 'x'; it must be a number"),
+        ({"reward": "examples", "replay": 1}, "replay is 1; it must be a number, 0 to 0.9"),
         ({"reward": "vowel", "colour": 1}, "there is no setting 'colour'"),
         ({"reward": "pairs"}, "there are no documents"),
         ({"reward": "pairs", "pairs": [["a", "a"]]}, "is not a pair"),
@@ -146,6 +159,19 @@ def test_choosing_on_the_page(show: Open) -> None:
         expect(page.locator(".chooser small")).to_contain_text(f"{i + 1} choice")
     finish(page)
     expect(page.locator(".headline .won")).to_have_text("1.000")
+
+
+def test_learning_from_examples(show: Open) -> None:
+    page = show("tune?reward=examples", height=1300)
+    expect(page.get_by_label("replay")).to_be_visible()
+    expect(page.get_by_label("β")).to_be_hidden()
+    page.get_by_label("replay").fill("2")
+    finish(page)
+    expect(page.locator(".steps")).to_have_text("500")
+    assert page.locator(".measure:visible").count() == 2
+    loss = page.locator(".headline .kept").get_attribute("data-x")
+    assert float(loss or 9) < 3, "a quarter is replayed"
+    expect(page.locator(".written li").first).to_contain_text(">")
 
 
 def test_a_dial_turns_a_run_that_goes_on(show: Open) -> None:

@@ -49,7 +49,9 @@ def test_it_begins_with_a_question_and_says_what_to_do(cli: Command, folder: Fol
 def test_a_lesson_from_stub_to_pass(cli: Command, folder: Folder) -> None:
     cli("school", "start", "1")
     stub = cli("school", "check", check=False)
-    assert (stub.returncode, "to write: encode" in stub.stdout) == (1, True)
+    assert (stub.returncode, "To write: encode" in stub.stdout) == (1, True)
+    later = cli("school", "check", "2", check=False)
+    assert (later.returncode, "microgpt school start 2" in later.stdout) == (1, True)
     write(folder, WRONG)
     wrong = cli("school", "check", check=False)
     assert wrong.returncode == 1
@@ -64,8 +66,15 @@ def test_a_lesson_from_stub_to_pass(cli: Command, folder: Folder) -> None:
     assert "passed, and unchanged since: 1" in cli("school", "check").stdout
     assert "decode is the same as in gpt.py" in cli("school", "diff", "1").stdout
     assert (folder.history / "01.py").read_text("utf-8") == folder.source
-    for shown in (stub, wrong):
-        assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_what_a_check_says_is_at_most_80_columns_wide(cli: Command, folder: Folder) -> None:
+    answer = "[alphabet.index(a_character_with_a_name_of_some_length) for _ in doc]"
+    write(folder, answer)
+    cli("school", "start", "2")
+    for words in ("check", "reset 1", "run --steps 1", "start 8"):
+        done = cli("school", *words.split(), check=False)
+        assert max(map(len, (done.stdout + done.stderr).splitlines())) <= 80
 
 
 def test_a_lost_state_is_made_again(cli: Command, folder: Folder) -> None:
@@ -160,16 +169,18 @@ def test_watch_checks_at_every_save_and_at_enter(tmp_path: Path, folder: Folder)
             assert watch.stdout
             return next(line for line in watch.stdout if text in line)
 
-        assert "press Enter" in until("Watching")
-        until("not yet")
-        watch.stdin.write("\n")
-        watch.stdin.flush()
-        until("not yet")
-        write(folder, "[" + RIGHT)  # a slip of the fingers
-        until("mend this first")
-        write(folder, RIGHT)
-        until("1 tokens  passed")
-        watch.terminate()
+        try:
+            assert "press Enter" in until("Watching")
+            until("not yet")
+            watch.stdin.write("\n")
+            watch.stdin.flush()
+            until("not yet")
+            write(folder, "[" + RIGHT)  # a slip of the fingers
+            assert "in `def encode(doc, alphabet): return [[" in until("mend this first")
+            write(folder, RIGHT)
+            until("1 tokens  passed")
+        finally:
+            watch.terminate()
 
 
 @pytest.mark.parametrize(

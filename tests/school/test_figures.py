@@ -1,14 +1,18 @@
 """What the lessons say in numbers is what a run computes; what they show is there."""
 
 import json
+import math
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+import microgpt
 from microgpt.school import course, figures, pages
 
 LESSONS = course.lessons()
+lesson_runs = import_module("scripts.lesson_runs")
 SOURCES = [*course.FOLDER.glob("*.md"), course.TOUR]
 
 
@@ -74,3 +78,29 @@ def test_html_in_a_text_stays_text() -> None:
     )
     with pytest.raises(ValueError, match="one fence marked predict, not 0"):
         pages.around("nothing")
+
+
+@pytest.mark.slow
+def test_what_is_said_of_post_training_holds_on_another_seed() -> None:
+    base = microgpt.train("world", steps=2000, batch=32, val=lesson_runs.HELD_OUT, seed=26).model()
+    row = lesson_runs.examples(base, 26)
+    blind = math.log(27)
+    assert row["answers alone"]["old"] > 2 * blind > row["replayed"]["old"] + blind
+    assert row["replayed"]["old"] < row["before"]["old"] + 0.15
+    assert min(row[way]["right"] for way in ("answers alone", "replayed")) > 0.97
+    row = lesson_runs.rewarded(base, 26)
+    assert min(row[way]["reward"] for way in ("hole", "no hole", "KL")) > 0.99
+    assert row["no hole"]["distinct"] < 0.2
+    assert row["no hole"]["unfinished"] < 0.01
+    assert row["KL"]["distinct"] > 0.95
+    assert row["KL"]["kl"] < 1.3
+    row = lesson_runs.preferences(base, 26)
+    loose, tight = row["beta 0.1"], row["beta 1"]
+    assert loose["rejected"] < loose["chosen"] < -20
+    assert -10 < tight["chosen"] < 0
+    assert min(loose["won"], tight["won"]) > 0.9
+
+
+@pytest.mark.slow
+def test_what_is_said_of_subwords_is_what_is_learned() -> None:
+    assert lesson_runs.subwords() == json.loads(figures.RUNS.read_text("utf-8"))["subwords"]

@@ -85,8 +85,8 @@ def test_docstrings_and_calls_make_no_difference_to_a_stub() -> None:
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("def f(:\n", "mygpt.py, line 1: invalid syntax; mend this first"),
-        ("x = 1\n  y = 2\n", "mygpt.py, line 2: unexpected indent; mend this first"),
+        ("def f(:\n", "mygpt.py, line 1: invalid syntax in `def f\\(:`; mend this first"),
+        ("x = 1\n  y = 2\n", "mygpt.py, line 2: unexpected indent in `y = 2`; mend this first"),
         ("x = '\0'\n", "mygpt.py"),
         ("(" * 500, "mygpt.py"),
         ("x = " + "-" * 100_000 + "1", "mygpt.py cannot be read as Python"),

@@ -42,7 +42,7 @@ def test_all_that_both_have_is_taken() -> None:
 
 
 def test_a_method_can_be_taken_alone() -> None:
-    mine = "class Value:\n    def relu(self): return self\n"
+    mine = "HELP = 1\nclass Value:\n    def relu(self): return self\n"
     source, _ = swap.variant(Text(mine, "mine.py"), ["Value.relu"])
     value = load(source).module.Value(-1)
     assert value.relu() is value
@@ -58,6 +58,11 @@ def test_a_method_can_be_taken_alone() -> None:
             "class Value:\n    def exp(self): raise NotImplementedError\n",
             [],
             "mine.py, line 2: Value.exp is not written yet; write it, or name the functions",
+        ),
+        (
+            "class Value:\n    def exp(self): return 1\n    def log(self): return 2\n",
+            [],
+            "class Value of mine.py has no __init__; .*, name them: Value.exp Value.log",
         ),
         ("def attention(:", [], "mine.py, line 1: invalid syntax"),
     ],
@@ -76,10 +81,36 @@ def test_the_first_number_that_differs() -> None:
     assert not swap.part(heart().source, "same.py")
 
 
+def test_another_way_to_the_same_numbers_differs_in_none() -> None:
+    mine = """
+def rmsnorm(x):
+    mean = sum(v**2 for v in x) / len(x)
+    return [v * (mean + 1e-5) ** -0.5 for v in x]
+
+def softmax(logits):
+    largest = max(z.data for z in logits)
+    exps = [(z - largest).exp() for z in logits]
+    total = sum(exps)
+    return [e / total for e in exps]
+"""
+    source, _ = swap.variant(Text(mine, "mine.py"))
+    parted = swap.part(source, "mine.py")
+    assert parted.line_b
+    assert parted.line_b.code.startswith("mean = sum")
+    assert parted.number is None
+
+
 def test_a_variant_that_fails_is_named_with_its_line() -> None:
     source, _ = swap.variant(Text("def rmsnorm(x):\n    return x / 2\n", "mine.py"))
     with pytest.raises(ValueError, match=r"mine.py does not run: TypeError.*, at return x / 2"):
         swap.part(source, "mine.py")
+
+
+def test_what_is_rounding_is_no_difference() -> None:
+    pairs = [(seed, 2.5, 2.5 + seed * 1e-7) for seed in (42, 43)]
+    assert swap.Comparison(pairs, 1.0, ([], [])).verdict() == (
+        "The losses are the same, to the fourth decimal."
+    )
 
 
 def test_runs_are_those_of_the_heart_and_are_made_once(tmp_path: Path) -> None:

@@ -98,11 +98,12 @@ class TrainingDials(Dials):
 class TuningDials(Dials):
     """The controls of a run of post-training: also how far it may go, and how fast it learns."""
 
-    names = "beta", "lr"
+    names = "beta", "lr", "replay"
 
     def _check(self, name: str, value: Any) -> None:
-        if not _is_number(value, least=0, most=100):
-            raise ValueError(f"{name} is {value!r}; it must be a number, 0 to 100")
+        most = 0.9 if name == "replay" else 100
+        if not _is_number(value, least=0, most=most):
+            raise ValueError(f"{name} is {value!r}; it must be a number, 0 to {most}")
 
 
 def _is_number(value: Any, least: float, most: float) -> bool:

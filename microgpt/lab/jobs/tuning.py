@@ -1,6 +1,7 @@
-"""A model tuned while the page watches: by a reward, to answer sums, or by choices of two names."""
+"""A model tuned while the page watches: by a reward, to answer sums, by choices, by examples."""
 
 import math
+import random
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -9,20 +10,21 @@ from typing import Any
 from microgpt import dataset, engines
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam
-from microgpt.documents import Batch
+from microgpt.documents import Batch, Weights
+from microgpt.engines.base import Engine, TrainableEngine
 from microgpt.feed import Pretraining
 from microgpt.lab.jobs.controls import Event, TuningDials
 from microgpt.rewards import judge, parse
 from microgpt.rewards.builtin import answers
 from microgpt.sampling import Sampling
 from microgpt.training import Run, Settings
-from microgpt.tuning import Preferences, Reference, Reinforcement, sums
-from microgpt.tuning.completions import complete, text
+from microgpt.tuning import FineTuning, Preferences, Reference, Reinforcement, grow, sums
+from microgpt.tuning.completions import MARK, complete, text
 from microgpt.tuning.feeds import AS_IT_IS, Tuning, differences
 from microgpt.tuning.optimum import optimum
 
 REWARDS = ("vowel", "length:5", "has:z", "like:world")
-SUMS, PAIRS = "sums", "pairs"  # what else there is to learn from
+SUMS, PAIRS, EXAMPLES = "sums", "pairs", "examples"  # what else there is to learn from
 FRONTIER = 4000  # documents of the reference that the frontier is computed from
 EFFECTIVE = 100  # below so many the frontier is not known
 WRITTEN = 12  # documents shown
@@ -30,6 +32,10 @@ FRAME = 0.05  # seconds between two events, at least
 SHARE = 5  # seconds between two looks, for each that a look takes
 BASE = Settings(steps=1000, lr=0.01)  # of the model that learns sums first
 SIZES = {"n_embd": 32, "block_size": 10}
+ASK = ">"
+MORE = ASK + "123456789"  # characters that a model of names may lack
+LONGEST = 9  # letters of a name that is asked about
+EXAMPLED = 2000  # names, of which a tenth is held out, and as much for validation
 
 
 def tune(
@@ -37,11 +43,14 @@ def tune(
 ) -> Iterator[Event | float | Checkpoint]:
     """Tune a model and show what happens; whenever it rests, yield the model as it is then."""
     name = question.pop("reward", REWARDS[0])
-    controls.begin({"beta": question.pop("beta", 0.05), "lr": question.pop("lr", 0.003)})
+    first = {"beta": 0.05, "lr": 0.003, "replay": 0}
+    controls.begin({dial: question.pop(dial, value) for dial, value in first.items()})
     dials = controls.turned
     settings = Settings(question.pop("steps", 200), dials["lr"], Adam(beta1=0.9))
     if name == SUMS:
         checkpoint = yield from _base(question.get("seed", 42))
+    if name == EXAMPLES:
+        checkpoint = grow(checkpoint, MORE)
     reference = Reference("the model before", checkpoint)
     feed = _feed(name, reference, question)
     run: Run[Any] = Run(feed, settings, start=reference.checkpoint)
@@ -76,10 +85,51 @@ def _feed(name: str, reference: Reference, question: Event) -> Tuning:
         right = dataset.of(sums.right())
         check = answers(right.documents)
         return Reinforcement(reference, check, name, prompts=right, val=sums.HELD_OUT, **fed)
+    if name == EXAMPLES:
+        return Examples(reference, **fed)
     if name not in REWARDS:
-        there = ", ".join((*REWARDS, SUMS, PAIRS))
+        there = ", ".join((*REWARDS, SUMS, PAIRS, EXAMPLES))
         raise ValueError(f"there is no reward {name!r}; there are {there}")
     return Reinforcement(reference, parse(name), name, **fed)
+
+
+class Examples(FineTuning):
+    """Names as questions, `emma>`, with their answers, `e4`; and the names that a model knows.
+
+    Each step it measures both, on names held out: what is learned, and what is forgotten.
+    """
+
+    on_policy = True  # what it measures depends on the engine
+
+    def __init__(self, reference: Reference, batch: int = 64, seed: int = 42) -> None:
+        old = dataset.load("world")
+        names = [name for name in old.documents if len(name) <= LONGEST]
+        parts = dataset.split(random.Random(seed).sample(names, EXAMPLED), sums.HELD_OUT)
+        data = dataset.of([example(name) for name in parts.train])
+        super().__init__(data, reference, batch, seed=seed, replay=0.5, old=old, old_val=0.1)
+        self.kept = [self.encode(name) for name in parts.test]
+        self.asked = [self.encode(example(name)) for name in parts.test]
+        self.questions = [f"{name}{ASK}" for name in parts.test]
+        self.beta = 0.0  # a dial of other feeds
+        self.seen: dict[str, float] = {}
+
+    def batch(self, step: int, engine: Engine | None = None) -> tuple[Batch, Weights | None]:
+        """Measure the model; return the documents of a step."""
+        assert isinstance(engine, TrainableEngine)
+        self.seen = {
+            "kept": engine.loss(self.kept),
+            "asked": engine.loss(self.asked, self.weigh(self.asked)),
+        }
+        return super().batch(step, engine)
+
+    def measures(self) -> dict[str, float]:
+        """Return the loss on plain names and on answers, both held out (nats/token)."""
+        return self.seen
+
+
+def example(name: str) -> str:
+    """Return a name as an example: the first letter and the length are the answer."""
+    return f"{name}{ASK}{MARK}{name[0]}{len(name)}"
 
 
 def frontier(reference: Reference, feed: Tuning) -> list[list[float]]:
@@ -115,7 +165,8 @@ def _watch(run: Run[Any], controls: TuningDials) -> Iterator[Event | float | Che
                 yield seconds
             continue
         run.settings = replace(run.settings, lr=controls.turned["lr"])
-        run.feed.beta = controls.turned["beta"]
+        for dial in ("beta", "replay"):
+            setattr(run.feed, dial, controls.turned[dial])
         seen.append(next(steps).measures)
         if time.monotonic() - sent > FRAME and not run.finished:
             yield {"step": run.step, "seen": seen} | look()

@@ -136,7 +136,7 @@ function benchOf(model, { number, writes, version }, begun, passed) {
 }
 
 /** What the check says, as the terminal does. @param {any} verdict */
-function verdictOf({ passed, total, failure, mistake, earlier }) {
+function verdictOf({ passed, total, failure, advice }) {
   if (passed === total) return [h("p", {}, h("b", {}, `Passed: ${passed} of ${total}.`))];
   const { what, input, expected, got } = failure;
   return [
@@ -150,14 +150,6 @@ function verdictOf({ passed, total, failure, mistake, earlier }) {
       ", got ",
       h("code", {}, got),
     ),
-    h(
-      "p",
-      {},
-      mistake
-        ? `${mistake.id}: ${mistake.says}`
-        : earlier
-          ? `Look at lesson ${earlier} first: it does not pass any more.`
-          : "This is the smallest input that shows it; try it by hand.",
-    ),
+    h("p", {}, advice),
   ];
 }

@@ -2,7 +2,8 @@
 
 An entry makes the reference wrong: its text `old`, which is there exactly once, becomes `new`; two
 lists make several such changes. `says` names the misconception without giving the solution;
-`source` is where the mistake was seen in public. A file holds the mistakes of one lesson.
+`source` is where the mistake was seen in public. An entry with `like` is another way to make the
+mistake of that name, with other numbers; it has that one's sentence. A file holds a lesson.
 """
 
 import tomllib
@@ -22,6 +23,7 @@ class Mistake:
     says: str
     patch: tuple[tuple[str, str], ...]  # old text, new text
     source: str = ""
+    like: str = ""  # the mistake that this is another way to make
 
     def program(self) -> str:
         """Return the reference with this mistake in it.
@@ -44,8 +46,10 @@ def mistakes() -> tuple[Mistake, ...]:
     for file in sorted(files(__name__).iterdir(), key=lambda file: file.name):
         if file.name.endswith(".toml"):
             lesson = int(file.name.partition("-")[0])
-            for name, entry in tomllib.loads(file.read_text("utf-8")).items():
-                found.append(_mistake(name, lesson, **entry))
+            entries = tomllib.loads(file.read_text("utf-8"))
+            for name, entry in entries.items():
+                says = entries[entry.get("like", name)]["says"]
+                found.append(_mistake(name, lesson, **entry | {"says": says}))
     return tuple(found)
 
 
@@ -56,6 +60,7 @@ def _mistake(
     old: str | list[str],
     new: str | list[str],
     source: str = "",
+    like: str = "",
 ) -> Mistake:
     olds, news = ([each] if isinstance(each, str) else each for each in (old, new))
-    return Mistake(name, lesson, says, tuple(zip(olds, news, strict=True)), source)
+    return Mistake(name, lesson, says, tuple(zip(olds, news, strict=True)), source, like)

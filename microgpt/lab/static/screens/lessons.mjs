@@ -100,7 +100,8 @@ function contents({ lessons, tour: stops }) {
       "p",
       { class: "key" },
       "What you predict, and what is done, is kept in this browser alone. The numbers in the ",
-      "texts are those of the model that comes with microgpt.",
+      "texts are those of the model that comes with microgpt, and from lesson 13 on those of runs ",
+      "over five seeds.",
     ),
   ];
 }

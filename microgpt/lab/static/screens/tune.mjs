@@ -11,6 +11,7 @@ import { runner } from "../runner.mjs";
  * @typedef {object} Session
  * @property {string} reward  what it learns from
  * @property {number} beta  which of BETAS
+ * @property {number} replay  which of SHARES
  * @property {number} lr  which of RATES
  * @property {[string, string][]} pairs  the names chosen, and those they were chosen over
  * @property {any} about  what the run said of itself
@@ -34,9 +35,13 @@ const REWARDS = {
   "like:world": ["a reward: sounds like the world's names", 200, 0.2],
   sums: ["a checker: sums, half of them learned wrong", 600, 0],
   pairs: ["you: choose between two names", 60, 0.5],
+  examples: ["examples: emma> is answered by e4", 500, 0],
 };
 const BETAS = [0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 3];
 const RATES = [0.0003, 0.001, 0.003, 0.01, 0.03];
+/** Learning rates to begin with; 0.003 for what is not here. @type {Record<string, number>} */
+const FIRST_RATES = { pairs: 0.001, examples: 0.01 };
+const SHARES = [0, 0.1, 0.25, 0.5, 0.75];
 /** What is measured: its name, and its range, or null where it is that of the numbers.
  * @type {Record<string, [string, [number, number] | null]>} */
 const MEASURES = {
@@ -47,6 +52,8 @@ const MEASURES = {
   won: ["pairs won, share", [0, 1]],
   chosen: ["log π/π₀ of the chosen, nats", null],
   rejected: ["log π/π₀ of the others, nats", null],
+  kept: ["loss on plain names, nats/token", null],
+  asked: ["loss on answers, nats/token", null],
 };
 const END = "(the end at once)";
 const FULL = 4; // nats: a ratio so far from 0 has all its colour
@@ -88,6 +95,11 @@ function render({ model, el, params }) {
   return tuning.reset;
 }
 
+/** What the dials say. @param {Session} session */
+function dialled({ beta, lr, replay }) {
+  return { beta: BETAS[beta], lr: RATES[lr], replay: SHARES[replay] };
+}
+
 /** What no run has shown yet. */
 function nothing() {
   const none = { seen: [], written: [], first: [], sums: [], trained: "", error: "" };
@@ -97,7 +109,7 @@ function nothing() {
 /** @param {Model} model @param {string} reward */
 function create(model, reward) {
   /** @type {Session} */
-  const session = { reward, beta: 0, lr: RATES.indexOf(0.003), pairs: [], ...nothing() };
+  const session = { reward, beta: 0, replay: 0, lr: 0, pairs: [], ...nothing() };
   let draw = () => {};
   const run = runner(model, "tuning", (event) => {
     if (event.error) session.error = event.error;
@@ -125,17 +137,17 @@ function create(model, reward) {
   function choose(name) {
     session.reward = name;
     session.beta = BETAS.indexOf(REWARDS[name][2]);
-    session.lr = RATES.indexOf(name === "pairs" ? 0.001 : 0.003);
+    session.lr = RATES.indexOf(FIRST_RATES[name] ?? 0.003);
     reset();
   }
 
   async function start(paused = false) {
     reset();
     session.paused = paused;
-    const { pairs, beta, lr } = session;
+    const { pairs } = session;
     const own = session.reward === "pairs" ? { pairs, batch: Math.min(32, pairs.length) } : {};
     const asked = { reward: session.reward, steps: REWARDS[session.reward][1], ...own };
-    const over = run.start({ ...asked, paused, beta: BETAS[beta], lr: RATES[lr] });
+    const over = run.start({ ...asked, paused, ...dialled(session) });
     draw();
     await over.finally(draw);
   }
@@ -158,7 +170,7 @@ function create(model, reward) {
     },
     /** Turn a dial, also while it learns. */
     turned() {
-      run.command({ beta: BETAS[session.beta], lr: RATES[session.lr] });
+      run.command(dialled(session));
       draw();
     },
     /** @param {() => void} how */
@@ -229,9 +241,25 @@ function dialsOf(_, tuning) {
       tuning.turned();
     },
   });
+  const replay = dial({
+    label: "replay",
+    min: 0,
+    max: SHARES.length - 1,
+    step: 1,
+    value: session.replay,
+    show: (i) => `${100 * SHARES[i]} %`,
+    hint: "How much of each step is names that it knew before.",
+    turned(i) {
+      session.replay = i;
+      tuning.turned();
+    },
+  });
   return {
-    element: h("div", { class: "knobs" }, beta.element, lr.element),
+    element: h("div", { class: "knobs" }, beta.element, replay.element, lr.element),
     draw() {
+      beta.element.hidden = session.reward === "examples";
+      replay.element.hidden = !beta.element.hidden;
+      replay.set(session.replay);
       beta.set(session.beta);
       lr.set(session.lr);
     },
