@@ -1,6 +1,7 @@
 """What is measured of a model: against enumeration, by hand, and by its own record."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,30 @@ def test_losses_are_of_what_is_held_out() -> None:
         evaluate(Model(held.checkpoint, "fixed"), n=10)
     with pytest.raises(ValueError, match="n is 1"):
         evaluate(held, n=1)
+
+
+def test_what_it_could_have_read_is_not_new() -> None:
+    """A document of a list counts as far as the model reads it: all of tiny's are in this one."""
+    texts = ["".join("ab"[t] for t in d if t < 2) for d in ALL]
+    lists = {"long": Split([t + "ab" if len(t) == 3 else t for t in texts], [], [])}
+    report = evaluate(tiny(1), data=lists, n=100)
+    assert (report.novel, report.nearest) == (0, [])
+
+
+def test_prompts_have_as_many_documents_each_and_draws_of_their_own() -> None:
+    asked: list[list[str]] = []
+
+    def reward(documents: Sequence[str]) -> list[float]:
+        asked.append([*documents])
+        return [float(document == likeliest) for document in documents]
+
+    for seed in range(1, 9):
+        likeliest = tiny(seed).sample(1, temperature=0)[0]
+        report = evaluate(tiny(seed), reward=reward, n=99, prompts=["", ""])
+        assert report.documents == 100
+        assert report.greedy == 1 > (report.reward or 0)
+    sampled = [documents for documents in asked if len(documents) == 100]
+    assert all(documents[:50] != documents[50:] for documents in sampled)
 
 
 @pytest.fixture
