@@ -26,8 +26,8 @@ test: $(BIN)/.ready-to-test  ## check everything (TORCH=1, SNES9X=1: also agains
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses logical --dist loadscope
 
-test-all: test  ## the same, and what takes minutes (TORCH=1: against transformers, too)
-	$(if $(filter 1,$(TORCH)),$(BIN)/python -m pip install --quiet --disable-pip-version-check transformers==5.24.0)
+test-all: test  ## the same, and what takes minutes (TORCH=1: against transformers and onnxruntime, too)
+	$(if $(filter 1,$(TORCH)),$(BIN)/python -m pip install --quiet --disable-pip-version-check transformers==5.24.0 onnxscript==0.7.2 onnxruntime==1.32.0)
 	$(BIN)/python -m pytest --numprocesses logical -m slow
 
 bench: $(BIN)/.ready-to-test  ## measure: the ratios that the docs speak of

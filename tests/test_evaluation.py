@@ -16,7 +16,8 @@ from microgpt.evaluation import compare, distances, evaluate, interval, nearest
 from microgpt.model import Model
 from microgpt.rewards import parse
 from microgpt.training import Run, Settings
-from microgpt.tuning import FineTuning, Reference, Reinforcement, lineage
+from microgpt.tuning import FineTuning, Preferences, Reference, Reinforcement, Rejection, lineage
+from microgpt.tuning.feeds import Tuning
 from microgpt.tuning.optimum import optimum
 from tests.test_training import finish
 from tests.test_tuning import ALL, TINY, WORTH, create, logs, model
@@ -140,6 +141,39 @@ def test_a_model_is_measured_by_its_own_record(folder: Path) -> None:
     assert feed.record() == reward.record()
     assert feed.reward
     assert list(feed.reward(["ax", "zzz"])) == [0, 1]
+
+
+def test_every_feed_is_made_again_from_its_record(folder: Path) -> None:
+    base = Checkpoint.load("base")
+    (folder / "pairs").write_text("ab\tba\nada\tzed\n")
+    names, right, pairs = map(dataset.load, ("names.txt", "right", "pairs"))
+    of = Reference("base", base)
+    feeds: list[Tuning] = [
+        FineTuning(right, of, 8, 0.2, 7, 0.25, names, 0.1),
+        Preferences(of, pairs, 0.7, 2, 7),
+        Rejection(of, parse("has:x"), "has:x", 0.3, 6, right, 3, 0.2, 7, ended=False),
+    ]
+    for feed in feeds:
+        run = finish(Run(feed, Settings(1), start=base))
+        again = lineage.feed(run.checkpoint())
+        assert type(again) is type(feed)
+        for name, value in vars(feed).items():
+            if isinstance(value, int | float | str | list):
+                assert vars(again)[name] == value, name
+
+
+def test_what_is_novel_is_known_or_refused(folder: Path) -> None:
+    """What the model learned counts as far as it can write it; it must be there."""
+    (folder / "long").write_text("abcdefgh\nab\n")
+    microgpt.train("long", steps=1, block_size=4, n_embd=4).model().save("short")
+    short = Checkpoint.load("short")
+    assert list(lineage.reward(short, "novel")(["abcd", "abce", "ab"])) == [0, 1, 0]
+    (folder / "long").unlink()
+    (folder / "rules.toml").write_text("[[rule]]\nname = 'new'\nnovel = true\n")
+    for name in ("novel", "rules.toml"):
+        with pytest.raises(OSError, match="long"):
+            lineage.reward(short, name)
+    assert list(lineage.reward(short, "vowel")(["ba"])) == [1]
 
 
 def test_a_record_whose_model_has_changed_is_refused(folder: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from microgpt import cli, engines, gpt
-from microgpt.checkpoint import SHIPPED
+from microgpt.checkpoint import SHIPPED, Checkpoint
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.bricks import BricksEngine
 from microgpt.engines.scalar import ScalarEngine
@@ -475,6 +476,57 @@ def test_transformers_loads_an_export_and_computes_the_same(name: str, tmp_path:
     with torch.no_grad():
         logits = made(torch.tensor([tokens])).logits[0].numpy()
     assert np.abs(logits - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def onnx_logits(path: Path, tokens: list[list[int]]) -> Any:
+    """Return what onnxruntime computes of a file."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    return runtime.InferenceSession(path).run(["logits"], {"tokens": np.array(tokens)})[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt2", "llama3", "mistral", "qwen3_moe"])
+def test_onnxruntime_computes_the_logits_of_transformers(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one token, of many, and of a batch."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    made, out = folder(tmp_path, name), tmp_path / "model.onnx"
+    assert run(capsys, "export", str(made), "-o", str(out), "--to", "onnx")[::2] == (0, "")
+    tokens, expected = golden(name)
+    for count in (1, 5, len(tokens)):
+        logits = onnx_logits(out, [tokens[:count], tokens[:count]])
+        for one in logits:
+            assert np.abs(one - expected[:count]).max() < 1e-4 * np.abs(expected).max()
+    assert [path.name for path in tmp_path.iterdir()] == [name, "model.onnx"]
+
+
+@pytest.mark.slow
+def test_a_model_of_ours_is_an_onnx_file_with_its_vocabulary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    out = tmp_path / "model.onnx"
+    assert run(capsys, "export", str(SHIPPED), "-o", str(out), "--to", "onnx")[::2] == (0, "")
+    ours = Checkpoint.load(SHIPPED)
+    session = runtime.InferenceSession(out)
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["vocabulary"]) == ours.vocabulary
+    tokens = [ours.config.vocab_size - 1, 3, 1, 4, 1, 5]
+    expected = ScalarEngine(ours.config, ours.model().state, Adam()).inspect(tokens)["logits"]
+    assert np.abs(onnx_logits(out, [tokens]) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_an_onnx_file_takes_what_writes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if find_spec("onnxscript"):
+        pytest.skip("onnxscript is installed")
+    out = tmp_path / "model.onnx"
+    status, said, err = run(capsys, "export", str(SHIPPED), "-o", str(out), "--to", "onnx")
+    assert (status, said, err.count("\n")) == (2, "", 1)
+    assert "pip install 'microgpt-lab[" in err
+    assert not out.exists()
 
 
 @pytest.fixture(scope="module")

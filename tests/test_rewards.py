@@ -1,7 +1,9 @@
 """Rewards: those that ship with us, written rules, and functions that fail in every way."""
 
 import copy
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,17 @@ def test_a_function_of_ones_own(code: Path) -> None:
     assert judge(reward, ["emma", "ruth"]) == [2, 0]
     assert judge(reward, ["mm", "m", "é"]) == [2, 1, 0]
     assert judge(copy.deepcopy(reward), ["m"]) == [1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signal to a group")
+def test_ctrl_c_does_not_reach_the_function(code: Path) -> None:
+    """A terminal sends it to every process: the run stops and is saved, its reward goes on."""
+    reward = Function(str(code), "good")
+    assert reward(["emma"]) == [2]
+    assert reward._process
+    reward._process.send_signal(signal.SIGINT)
+    assert reward(["emma"]) == [2]
+    reward.close()
 
 
 @pytest.mark.parametrize(

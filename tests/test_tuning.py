@@ -31,7 +31,7 @@ from microgpt.tuning import (
     lineage,
 )
 from microgpt.tuning.algorithms import Rows, dpo, ppo, reinforce, rejection, sft
-from microgpt.tuning.completions import Completion, complete, encode, text
+from microgpt.tuning.completions import Completion, complete, encode, given, text
 from microgpt.tuning.feeds import differences
 from microgpt.tuning.optimum import optimum
 from tests.test_training import finish, same
@@ -306,6 +306,8 @@ def test_a_prompt_is_not_learned(small: Checkpoint) -> None:
     assert after.losses[3] < 0.5 * before.losses[3], "the completion is"
     assert sum(after.losses[:3]) > sum(before.losses[:3]) - 0.5
     assert run.losses[0] == pytest.approx(sum(before.losses[3:]) / 2)
+    long = FineTuning(letters("a\tbabababa"), reference(small), batch=1).batch(0)[1]
+    assert long == [[0, 0.2, 0.2, 0.2, 0.2, 0.2]], "what is beyond block_size counts nothing"
     plain = finish(tune(FineTuning(letters("aa>b"), reference(small), batch=2), small, steps=60))
     assert sum(plain.model().score("aa>b").losses[:3]) < 0.5 * sum(before.losses[:3])
 
@@ -490,6 +492,37 @@ def test_a_step_has_draws_of_its_own(small: Checkpoint) -> None:
     first, again, second = (feed.batch(step, engine)[0] for step in (0, 0, 1))
     assert first == again, "so that a run can be resumed"
     assert first != second
+
+
+def test_what_a_batch_says_of_itself(small: Checkpoint) -> None:
+    """KL and entropy are of what it wrote, not of the prompt; distinct ones are counted."""
+    moved = {**small.state, "lm_head": 1.5 * np.array(small.state["lm_head"])}
+    engine = engines.create_trainable("native", small.config, moved, dtype="float64")
+    asked = letters("a", "b>")
+    feed = Reinforcement(reference(small), rewards.parse("vowel"), "", 0.1, 64, asked, group=32)
+    batch, _ = feed.batch(0, engine)
+    nats = [
+        np.mean([sum(row[given(d) :]) for d, row in zip(batch, of.losses(batch), strict=True)])
+        for of in (engine, reference(small))
+    ]
+    now, before = map(float, nats)
+    assert feed.measures()["entropy"] == pytest.approx(now)
+    assert feed.measures()["kl"] == pytest.approx(before - now)
+    assert before > now, "what it writes is likelier to it than to the model before"
+    assert feed.measures()["distinct"] == len({tuple(d) for d in batch}) / 64
+    ended = [d for d in batch if d[-1] == feed.tokenizer.bos]
+    right = sum(text(d, feed.tokenizer)[-1] in "aeiou" for d in ended)
+    assert feed.measures()["reward"] == right / 64
+
+
+def test_a_tie_is_half_won_and_pairs_come_in_an_order_of_the_seed(small: Checkpoint) -> None:
+    engine = engines.create_trainable("native", small.config, small.state, dtype="float64")
+    pairs = letters("abcdeabcde\ta", *(f"{a}{b}\t{b}{b}{a}" for a in "abc" for b in "de"))
+    feeds = [Preferences(reference(small), pairs, batch=3, seed=seed) for seed in (1, 1, 2)]
+    batches = [feed.batch(0, engine)[0] for feed in feeds]
+    assert batches[0] == batches[1] != batches[2]
+    assert feeds[0].measures() == {"won": 0.5, "chosen": 0, "rejected": 0}
+    assert max(len(d) for pair in feeds[0].pairs for d in pair) == 7, "as it is read"
 
 
 def test_what_was_held_out_is_not_replayed(small: Checkpoint) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from microgpt import checkpoint, dataset, files, sampling
+from microgpt import checkpoint, dataset, engines, files, sampling
 from microgpt.cli import language, options
 from microgpt.cli.commands import group
 from microgpt.cli.terminal import lines, note, say, tell, visible
@@ -279,15 +279,35 @@ def inspect(
 @group.command()
 @options.model
 @click.option(
-    "-o", "--out", metavar="FOLDER", type=options.File(), required=True, help="Write it there."
+    "-o", "--out", metavar="FOLDER|FILE", type=options.File(), required=True, help="Write it there."
 )
-def export(model: str, out: str) -> None:
-    """Write a model as a folder of Hugging Face, where it is a stock one.
+@click.option(
+    "--to", type=click.Choice(["folder", "onnx"]), default="folder", help="What to write."
+)
+def export(model: str, out: str, to: str) -> None:
+    """Write a model for others: a folder of Hugging Face, or an ONNX file.
 
     MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
-    train wrote is not a stock model; the answer is what differs.
+    train wrote is not a stock model, which a folder must hold; the answer is what differs. Any
+    model can be an ONNX file: tokens in, logits out.
     """
+    if to == "onnx":
+        files.target(out, [model])
+        return _export_onnx(model, out)
     if not pretrained.is_one(model):
         stock.family(Architecture.of(checkpoint.Checkpoint.load(model).config))
     stock.save(pretrained.load(model), Path(out))
     say(f"{out}: a folder that transformers loads")
+
+
+def _export_onnx(model: str, out: str) -> None:
+    if pretrained.is_one(model):
+        loaded = pretrained.load(model)
+        engines.write_onnx(loaded.architecture, loaded.params, out, {})
+        say(f"{out}: tokens (batch, length) to logits; the tokenizer is not in it")
+        return
+    ours = checkpoint.Checkpoint.load(model).model()
+    said = checkpoint.metadata(ours.config, ours.vocabulary, {})
+    metadata = {name: said[name] for name in ("config", "vocabulary")}  # as in the file of ours
+    engines.write_onnx(Architecture.of(ours.config), ours.state, out, metadata)
+    say(f"{out}: tokens (batch, length) to logits; the vocabulary is in its metadata")

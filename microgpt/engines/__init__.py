@@ -9,6 +9,7 @@ from microgpt.arrays import BROWSER, State
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import Engine, Learner, Reader, TrainableEngine
+from microgpt.files import PathLike
 from microgpt.llm.architecture import Architecture
 
 
@@ -162,6 +163,21 @@ def gather(folder: str) -> Checkpoint:
         raise ValueError(f"{folder} is a folder: {reason}")
     checkpoint: Checkpoint = import_module("microgpt.engines.pytorch.distributed").load(folder)
     return checkpoint
+
+
+def write_onnx(
+    architecture: Architecture, params: State, path: PathLike, metadata: Mapping[str, str]
+) -> None:
+    """Write a model of any architecture as an ONNX file: tokens in, logits out.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: what writes it is not installed, or the model is too large for one file.
+    """
+    if reason := missing("pytorch"):
+        raise ValueError(f"ONNX is written by PyTorch: {reason}")
+    module = import_module("microgpt.engines.pytorch.onnx_files")
+    module.save(architecture, params, path, metadata)
 
 
 def _class(name: str) -> Any:

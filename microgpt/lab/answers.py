@@ -1,6 +1,7 @@
 """What the page may ask of a model, and the answers: plain JSON, every number the engine's."""
 
 import math
+import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,7 @@ class Answers:
             "backward": self.backward,
             "order": order,
             "begin": begin,
+            "own": own,
             "engine": self.engine,
             "fixed": self.fixed,
             "inside": self.inside,
@@ -252,6 +254,18 @@ def begin(source: str, number: int) -> str:
     if not isinstance(source, str) or type(number) is not int:
         raise ValueError("a lesson begins with a text and the lesson's number")
     return texts.begin(source, lesson(number))
+
+
+def own(number: int) -> str:
+    """Return gpt.py's own version of what a lesson writes, to compare with.
+
+    Raises:
+        ValueError: there is no such lesson.
+    """
+    if type(number) is not int:
+        raise ValueError("a lesson is named by its number")
+    names = lesson(number).writes
+    return "\n\n".join(textwrap.dedent(texts.home(name).text(name)).rstrip() for name in names)
 
 
 def look_at(trace: xray.Trace, look: str, **place: int) -> dict[str, Any]:

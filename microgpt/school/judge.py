@@ -64,6 +64,8 @@ class Verdict:
             return f"With gpt.py's own lesson {self.earlier} this passes: look at yours first."
         if self.unwritten:
             return "No mistake so far."
+        if self.failure.what == FILE and ERROR.match(self.failure.got):
+            return "Nothing can be asked of the file before that line is mended."
         if ERROR.match(self.failure.got):
             return "Python stopped there. What does each name in that line hold, and of which type?"
         return "Not a mistake we know, or more than one at once. Try the input above by hand."

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -108,22 +109,30 @@ def test_tuning_to_a_taste(cli: Command, folder: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_choosing_between_two_names(folder: Path) -> None:
     import pty
+    import termios
 
     (folder / "choices").write_text("emma\tada\n")
     ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
     words = [*MICROGPT, "prefer", "base", "-o", "choices", "--seed", "1"]
     process = subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stderr
+    watch = Timer(60, process.kill)  # a key that is not understood would be waited for for ever
+    watch.start()
     assert b"left or right" in process.stderr.readline()
     assert b"some 25 choices" in process.stderr.readline()
     shown = []
-    for key in (b"\x1b[D", b" ", b"x", b"\x1b[C", b"q"):
+    for key in (b"\x1b[D", b" ", b"x", b"\x1bOC", b"q"):
         if key not in (b"x",):
             shown.append(process.stdout.readline().decode().split()[1:])
+            lines = (folder / "choices").read_text().splitlines()
+            assert len(lines) == (1, 2, 2, 3)[len(shown) - 1], "each choice is written at once"
         os.write(ours, key)
     said = process.stderr.read().decode()
     assert process.wait() == 0
+    watch.cancel()
+    assert termios.tcgetattr(theirs) == before, "the terminal is as it was"
     lines = (folder / "choices").read_text().splitlines()
     (left, right), (worse, better) = shown[0], shown[2]
     assert lines == ["emma\tada", f"{left}\t{right}", f"{better}\t{worse}"]

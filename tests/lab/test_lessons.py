@@ -189,6 +189,8 @@ def test_a_lesson_is_written_and_checked_in_the_page(show: Open) -> None:
     page.get_by_role("button", name="Check", exact=True).click()
     expect(said).to_contain_text(re.compile(r"Passed: (\d+) of \1\."))
     expect(page.get_by_label("I have done this lesson")).to_be_checked()
+    page.get_by_text("Compare with gpt.py").click()
+    expect(page.get_by_label("gpt.py's own")).to_contain_text("*map(alphabet.index, doc)")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Download mygpt.py").click()
     assert Path(saved.value.path()).read_text("utf-8") == RIGHT

@@ -870,6 +870,18 @@ def settle(page: Page, screen: str) -> None:
     page.wait_for_load_state("networkidle")
 
 
+def test_nothing_overflows(show: Open) -> None:
+    page = show()
+    for i, screen in enumerate(SCREENS):
+        page.keyboard.press(f"Alt+{KEYS[i]}")
+        page.locator(f".view.{screen}").wait_for()
+        settle(page, screen)
+        for width in (320, 640, 960, 1280, 1920):  # 960: a projector, at twice the size
+            page.set_viewport_size({"width": width, "height": width * 9 // 16})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{screen} is {wide} pixels wide, and there are {width}"
+
+
 SMALLEST_TEXT = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const small = [];
@@ -895,20 +907,17 @@ SMALLEST_TEXT = """() => {
         (320, 640, "dark", True),
         (640, 360, "light", False),
         (1280, 720, "light", True),
-        (1920, 1080, "dark", False),
     ],
 )
 def test_every_screen_can_be_seen_by_all(
     show: Open, width: int, height: int, scheme: str, axe: bool
 ) -> None:
-    """Nothing overflows, no text is smaller than 11 pixels, and axe finds nothing."""
+    """No text is smaller than 11 pixels, and axe finds nothing."""
     page = show(width=width, height=height, color_scheme=scheme)
     for i, screen in enumerate(SCREENS):
         page.keyboard.press(f"Alt+{KEYS[i]}")
         page.locator(f".view.{screen}").wait_for()
         settle(page, screen)
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{screen} is {wide} pixels wide"
         if axe:
             check_axe(page)
         if screen in FIELDS:  # all that they can draw

@@ -1,5 +1,6 @@
 """The Tune screen and its job: a reward, sums, or choices; the dials turn while it learns."""
 
+import json
 import math
 from typing import Any
 
@@ -146,18 +147,30 @@ def test_sums_turn_blue(show: Open) -> None:
         picture(page, "tune-sums")
 
 
+HELD = """e => [1, 2].forEach(() =>
+  e.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true })))"""
+
+
 def test_choosing_on_the_page(show: Open) -> None:
     page = show("tune?reward=pairs", height=1300)
     tune = page.get_by_role("button", name="Tune", exact=True)
     expect(page.get_by_text("0 choices; 5 more to begin")).to_be_visible()
     expect(tune).to_be_disabled()
+    chosen = []
     for i in range(5):
         left = page.locator(".candidate").first
         expect(left).not_to_have_text("…")
+        two = page.locator(".candidate").all_inner_texts()
+        chosen.append(two[::-1] if i % 2 else two)
         left.focus()
-        page.keyboard.press("ArrowRight" if i % 2 else "ArrowLeft")
+        if i:
+            page.keyboard.press("ArrowRight" if i % 2 else "ArrowLeft")
+        else:
+            left.evaluate(HELD)
         expect(page.locator(".chooser small")).to_contain_text(f"{i + 1} choice")
-    finish(page)
+    with page.expect_request("**/api/run/tuning") as asked:
+        finish(page)
+    assert json.loads(asked.value.post_data or "")["pairs"] == chosen, "the chosen first"
     expect(page.locator(".headline .won")).to_have_text("1.000")
 
 

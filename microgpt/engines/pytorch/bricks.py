@@ -63,13 +63,16 @@ def experts(x: Tensor, params: Params, layer: str, config: Architecture) -> Tens
     shares, best = probs.topk(config.experts.n_used)
     if config.experts.renormalize:
         shares = shares / shares.sum(-1, keepdim=True)
-    mix = torch.zeros_like(x)
-    for e in best.unique().tolist():  # each expert reads the tokens that visit it, together
-        visits = (best == e).any(-1)
-        share = (shares * (best == e)).sum(-1, keepdim=True)[visits]
-        names = ("gate", "fc1", "fc2") if config.gated else ("fc1", "fc2")
+    mix, names = torch.zeros_like(x), ("gate", "fc1", "fc2") if config.gated else ("fc1", "fc2")
+    every = torch.compiler.is_exporting()  # no graph that is written down depends on the numbers
+    for e in range(config.experts.n_expert) if every else best.unique().tolist():
         one = {f"_{m}": params[f"{layer}experts_{m}"][e] for m in names}
-        mix[visits] += share * affine(hidden(x[visits], one, "", config), one, "_fc2")
+        share = (shares * (best == e)).sum(-1, keepdim=True)
+        if every:
+            mix = mix + share * affine(hidden(x, one, "", config), one, "_fc2")
+            continue
+        visits = (best == e).any(-1)  # each expert reads the tokens that visit it, together
+        mix[visits] += share[visits] * affine(hidden(x[visits], one, "", config), one, "_fc2")
     return mix
 
 

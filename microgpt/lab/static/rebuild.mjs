@@ -100,7 +100,9 @@ function benchOf(model, { number, writes, version }, begun, passed) {
     if (event.error) say(event.error);
     if (!event.verdict) return;
     put(said, ...verdictOf(event.verdict));
-    if (event.verdict.passed === event.verdict.total) passed();
+    if (event.verdict.passed !== event.verdict.total) return;
+    passed();
+    model.ask("own", { number }).then((own) => said.append(compare(own)), model.lost);
   }
 
   async function check() {
@@ -133,6 +135,16 @@ function benchOf(model, { number, writes, version }, begun, passed) {
       editor.set(source, at < 0 ? null : at + 1);
     },
   };
+}
+
+/** The same functions in gpt.py, once they have been written. @param {string} own */
+function compare(own) {
+  return h(
+    "details",
+    {},
+    h("summary", {}, "Compare with gpt.py"),
+    h("pre", { tabindex: 0, "aria-label": "gpt.py's own" }, h("code", {}, own)),
+  );
 }
 
 /** What the check says, as the terminal does. @param {any} verdict */

@@ -154,6 +154,7 @@ function compared(pictures) {
     return `${both} They read other tokens, so these cannot be compared.`;
   const gaps = a.losses.map((x, i) => b.losses[i] - x);
   const most = gaps.reduce((best, x, i) => (Math.abs(x) > Math.abs(gaps[best]) ? i : best), 0);
+  if (Math.abs(gaps[most]) < 0.005) return `${both} No token tells them apart.`;
   const name = shown(a.tokens[most + 1], "the end");
   return (
     `${both} They differ most at token ${most + 1}, ${name}: ` +

@@ -298,6 +298,7 @@ function chooserOf(model, tuning) {
   function choose(i) {
     if (two.length < 2) return;
     session.pairs.push([two[i], two[1 - i]]);
+    two = [""]; // until the next are there, a key that is held down chooses nothing
     ask();
   }
 
