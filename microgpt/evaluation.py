@@ -74,12 +74,7 @@ def evaluate(
     """
     whole("n", n, least=2)
     _engine(model)
-    asked = [*prompts] or [""]
-    batch = [
-        document
-        for i, prompt in enumerate(asked)
-        for document in written(model, prompt, -(-n // len(asked)), seed + i, Sampling(1.0))
-    ]
+    batch = _sample(model, [*prompts] or [""], n, seed)
     documents = [text(document, model.tokenizer) for document in batch]
     nats = _sums(model, batch)
     moved = None if reference is None else _sums(reference, batch) - nats
@@ -88,10 +83,7 @@ def evaluate(
     known = {t[: model.config.block_size] for t in texts(dict(data or {}))}
     return Report(
         documents=len(batch),
-        losses={
-            f"{name}, held out" if each.test else name: held_out_loss(model, each)
-            for name, each in (data or {}).items()
-        },
+        losses=_losses(model, data or {}),
         reward=None if earned is None else sum(earned) / len(earned),
         reward_interval=None if earned is None else interval(earned),
         greedy=greedy_reward(model, reward, prompts) if reward and prompts else None,
@@ -152,6 +144,23 @@ def written(
 ) -> list[Completion]:
     """Return documents that a model writes from a prompt on."""
     return complete(model.engine, model.tokenizer.ids(prompt), count, seed, sampling)
+
+
+def _sample(model: Model, prompts: Sequence[str], n: int, seed: int) -> list[Completion]:
+    """Return n documents or a few more, as many for each prompt."""
+    each = -(-n // len(prompts))
+    return [
+        document
+        for i, prompt in enumerate(prompts)
+        for document in written(model, prompt, each, seed + i, Sampling(1.0))
+    ]
+
+
+def _losses(model: Model, data: Mapping[str, Split]) -> dict[str, float]:
+    return {
+        f"{name}, held out" if documents.test else name: held_out_loss(model, documents)
+        for name, documents in data.items()
+    }
 
 
 def held_out_loss(model: Model, documents: Split) -> float:

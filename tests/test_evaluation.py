@@ -39,6 +39,8 @@ def test_a_report_is_what_enumeration_says() -> None:
     }
     report = evaluate(tiny(1), tiny(2), reward=lambda ds: [worth[d] for d in ds], n=20000)
     assert report.kl == pytest.approx(exact["kl"], abs=4 * (report.kl_error or 0))
+    deviation = float(np.sqrt((np.exp(lp) * (lp - old - exact["kl"]) ** 2).sum()))
+    assert report.kl_error == pytest.approx(deviation / np.sqrt(20000), rel=0.05)
     assert report.entropy == pytest.approx(exact["entropy"], abs=0.05)
     assert report.unfinished == pytest.approx(exact["unfinished"], abs=0.02)
     mean = sum(
@@ -160,6 +162,12 @@ def test_every_feed_is_made_again_from_its_record(folder: Path) -> None:
         for name, value in vars(feed).items():
             if isinstance(value, int | float | str | list):
                 assert vars(again)[name] == value, name
+        changed = run.checkpoint()
+    (folder / "right").write_text("a\tx\n")
+    with pytest.raises(
+        ValueError, match="right is not what the run began with: its sha256 differs"
+    ):
+        lineage.feed(changed)
 
 
 def test_what_is_novel_is_known_or_refused(folder: Path) -> None:

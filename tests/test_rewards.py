@@ -78,7 +78,7 @@ def test_written_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     rules = parse(str(tmp_path / "rules.toml"), ["emma"])
     assert isinstance(rules, Rules)
-    assert judge(rules, ["emmo", "emma", "liz", "schtroumpf", "emmanuela"]) == [1, 0, 0, -2, 0]
+    assert judge(rules, ["emmo", "emma", "liz", "schtroumpf", "astra"]) == [1, 0, 0, -2, -1]
     assert [rule.name for rule in rules.broken("schtroumpf")] == [
         "four to eight letters",
         "no three consonants",
@@ -116,7 +116,8 @@ def test_rules_that_make_no_sense(tmp_path: Path, text: str, says: str) -> None:
 
 CODE = """
 import os, sys, time
-print("what it prints is not an answer")
+import beside
+print("what it prints is not an answer", flush=True)
 
 def good(documents):
     print(sys.stdin.read())
@@ -158,6 +159,7 @@ def nothing(documents):
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text(CODE)
+    (tmp_path / "beside.py").write_text("")
     return tmp_path / "mine.py"
 
 

@@ -38,7 +38,7 @@ COMMANDS = {
     "Scale": {
         "compare": ("compare", "Show models beside MicroGPT: same, changed, or only bigger."),
         "inspect": ("model", "Look inside a model: what each layer says and looks at."),
-        "export": ("model", "Write a model for others: a folder of Hugging Face, or an ONNX file."),
+        "export": ("model", "Write a model for others: a folder of Hugging Face, or ONNX."),
         "ladder": ("ladder", "Train from gpt.py's model to a small Llama: what each brick buys."),
         "scaling": (
             "scaling",

@@ -285,7 +285,7 @@ def inspect(
     "--to", type=click.Choice(["folder", "onnx"]), default="folder", help="What to write."
 )
 def export(model: str, out: str, to: str) -> None:
-    """Write a model for others: a folder of Hugging Face, or an ONNX file.
+    """Write a model for others: a folder of Hugging Face, or ONNX.
 
     MODEL is a published model: a folder, or a GGUF file, whose weights become float32. A file that
     train wrote is not a stock model, which a folder must hold; the answer is what differs. Any

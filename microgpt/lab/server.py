@@ -265,6 +265,8 @@ def serve(opened: Sequence[str], port: int, show: Callable[[str], None], browse:
     with listening:
         port = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
+        for model in opened:
+            Path(model).stat()  # names one that is missing as it was typed
         paths = [Path(model).resolve() for model in opened]
         application = create(paths, token, port)
         address = f"http://127.0.0.1:{port}/#{place(paths)}token={token}"

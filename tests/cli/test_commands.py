@@ -35,7 +35,7 @@ from tests.cli.conftest import Command, Finished, complaint
         ("train --data world --out missing/x", "missing/x: its folder is missing"),
         ("train --data world --log missing/x", "missing/x: its folder is missing"),
         ("train --data missing", "missing: No such file"),
-        ("train --data .", ".: Is a directory"),
+        ("train --data .", ". leads to no file; give a file, a pattern, or a folder"),
         ("train --data empty", "empty holds no documents"),
         ("train --data bytes", "bytes is not UTF-8 text (byte 0)"),
         ("train --resume model.safetensors", "nothing to resume"),
