@@ -6,13 +6,14 @@ begins with each file of text, and with each line of JSON Lines.
 
 import gzip
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from microgpt import dataset
 
+SHOWN = 1 << 20  # characters between two looks at how far it is
 LONGEST = 1 << 20  # characters of a piece of text: a file may be one line
 
 
@@ -60,10 +61,16 @@ class Corpus:
                 if i > file or n >= line:
                     yield Piece(i, n, begins, text)
 
-    def survey(self) -> Survey:
-        """Read all of it, once; raises as pieces does."""
-        count, alphabet, digest = 0, set[str](), hashlib.sha256()
+    def survey(self, watch: Callable[[int], None] = lambda read: None) -> Survey:
+        """Read all of it, once; raises as pieces does.
+
+        Args:
+            watch: called now and then with how many characters are read.
+        """
+        count, shown, alphabet, digest = 0, 0, set[str](), hashlib.sha256()
         for piece in self.pieces():
+            if count - shown > SHOWN:
+                watch(shown := count)
             count += len(piece.text)
             alphabet.update(piece.text)
             digest.update(f"{piece.begins:d}{piece.text}".encode("utf-8", "surrogatepass"))

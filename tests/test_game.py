@@ -32,7 +32,7 @@ def made(request: pytest.FixtureRequest) -> tuple[rom.Rom, IntegerModel]:
     return make(request.param)
 
 
-@pytest.fixture(params=CORES)
+@pytest.fixture(params=[CORES[0], pytest.param(CORES[1], marks=pytest.mark.slow)])
 def core(request: pytest.FixtureRequest) -> str:
     """Return each of the cores that are there, one after another."""
     try:

@@ -129,7 +129,10 @@ def test_a_resumed_run_is_one_never_interrupted(
 def test_a_stream_is_not_kept(tmp_path: Path) -> None:
     line = json.dumps({"text": "All work and no play makes Jack a dull boy. " * 20})
     (tmp_path / "a.jsonl").write_text(f"{line}\n" * 3000)
-    corpus = Corpus(str(tmp_path / "a.jsonl"))
+    corpus, read = Corpus(str(tmp_path / "a.jsonl")), list[int]()
+    corpus.survey(read.append)
+    assert len(read) == 2
+    assert read == sorted(read), "it says how far it is"
     tracemalloc.start()
     try:
         taken(TextStream(corpus, 16, val=0.1), 1000)

@@ -26,7 +26,7 @@ from microgpt.ladder import Outcome, Point, Row
 def climb(
     out: str | None, plot: str | None, data: str | None, steps: int, seeds: int, as_json: bool
 ) -> int:
-    """Train from gpt.py's model to a small Llama, brick by brick: what each buys.
+    """Train from gpt.py's model to a small Llama: what each brick buys.
 
     All runs have one budget: the same documents, steps and seeds; the learning rate is the best of
     three. PyTorch trains them on all cores, in minutes; Ctrl-C stops it, and with -o the same

@@ -14,10 +14,10 @@ from microgpt import dataset, engines, files
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import options
 from microgpt.cli.commands import group
-from microgpt.cli.progress import advance, best, can_spread, log, parts, save, save_model
+from microgpt.cli.progress import advance, best, can_spread, counting, log, parts, save, save_model
 from microgpt.cli.terminal import note, say, tell
 from microgpt.config import Adam
-from microgpt.corpus import Corpus
+from microgpt.corpus import Corpus, Survey
 from microgpt.engines.base import PeerLost, process
 from microgpt.feed import Pretraining
 from microgpt.text import FEEDS, RunningText, of
@@ -27,6 +27,7 @@ from microgpt.tuning import lineage
 
 SIZES = ("n_layer", "n_embd", "n_head", "block_size")
 FEED = ("batch", "val", "seed")
+LARGE = 50_000_000  # bytes of text that take seconds to read
 WRITTEN = 300  # tokens of running text, printed at the end
 SETTINGS = ("steps", "lr", "warmup", "patience")
 ENGINE = ("dtype", "device", "autocast", "compile", "fsdp", "micro_batch")
@@ -201,7 +202,8 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
     if given["windows"] or given["stream"]:
         kind = FEEDS["stream" if given["stream"] else "windows"]
         size = start.config.block_size if start else given["block_size"]
-        feed = kind(Corpus(given["data"] or dataset.default().name), size, **fed)
+        corpus = Corpus(given["data"] or dataset.default().name)
+        feed = kind(corpus, size, **fed, survey=_survey(corpus, given["quiet"]))
     else:
         data = dataset.load(given["data"]) if given["data"] else dataset.default()
         feed = Pretraining(data, **fed)
@@ -216,6 +218,14 @@ def _begin(context: click.Context, given: dict[str, Any]) -> Run[Any]:
         start=start,
         options={name: given[name] for name in ENGINE if given[name] not in (None, False)},
     )
+
+
+def _survey(corpus: Corpus, quiet: bool) -> Survey:
+    """Read a corpus once, showing how far it is where that takes long."""
+    if quiet or corpus.size < LARGE:
+        return corpus.survey()
+    with counting(corpus.size, "bytes read") as show:
+        return corpus.survey(show)
 
 
 def _resume(context: click.Context, given: dict[str, Any]) -> Run[Any]:

@@ -79,8 +79,6 @@ class Classic:
         }
         self.weights = {name: form.integers(state[name]) for name, _ in config.shapes()}
         check_range(config, self.weights, form)
-        # Sums of 32 bits are exact in float64, too, where NumPy multiplies matrices much faster.
-        self.matrices = {name: weights.T.astype(float) for name, weights in self.weights.items()}
 
     def begin(self, batch: int) -> list[list[Integers]]:
         c = self.config
@@ -122,7 +120,8 @@ class Classic:
 
     def _linear(self, x: Integers, name: str) -> Integers:
         n = self.format.n
-        sums = (x.astype(float) @ self.matrices[name]).astype(np.int64)
+        # Sums of 32 bits are exact in float64, too, where NumPy multiplies matrices much faster.
+        sums = (x.astype(float) @ self.weights[name].T.astype(float)).astype(np.int64)
         return self._clamp(sums + (1 << (n - 1)) >> n)
 
     def _rmsnorm(self, x: Integers) -> Integers:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from microgpt.school.answers import Answer, first_difference, same, show
@@ -155,18 +155,20 @@ def recognise(answers: dict[str, Answer], lesson: int) -> Mistake | None:
 
 def _to_blame(program: Program, source: str, failed: Probe, begun: Begun) -> int | None:
     """Return an earlier lesson of the learner's with which in gpt.py's words a probe passes."""
-    for number in range(1, failed.lesson):
-        earlier = lesson_of(number)
-        if not (program.own & set(earlier.writes) and _ask(program, probes(number), begun)[1]):
-            continue
-        try:
-            source = reset(source, earlier)
-            mended = Program(source, lesson_of(failed.lesson).writes)
-        except Exception:  # a file of the learner's may be of any kind
+    now = lesson_of(failed.lesson)
+    earlier = [n for n in range(1, now.number) if program.own & set(lesson_of(n).writes)]
+
+    def passes(*numbers: int) -> bool:
+        writes = tuple(name for number in numbers for name in lesson_of(number).writes)
+        mended = Program(reset(source, replace(now, writes=writes, given=())), now.writes)
+        return not _ask(mended, [failed], begun)[1]
+
+    try:
+        if not passes(*earlier):
             return None
-        if not _ask(mended, [failed], begun)[1]:
-            return number
-    return None
+        return next((number for number in earlier if passes(number)), None)
+    except Exception:  # a file of the learner's may be of any kind
+        return None
 
 
 def _failure(probe: Probe, right: Answer, given: Answer, error: BaseException | None) -> Failure:

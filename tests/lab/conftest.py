@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from tests.conftest import children
 LAB = [sys.executable, "-m", "microgpt", "lab"]
 PICTURES = os.environ.get("MICROGPT_PICTURES")  # a folder
 CHROMIUM = shutil.which("chromium")
+AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,6 +37,9 @@ QUIET = [
     "--disable-sync",
 ]
 Open = Callable[..., Page]
+needs_axe = pytest.mark.skipif(
+    not AXE.exists(), reason="axe-core is not installed: npm install --prefix tests"
+)
 expect.set_options(timeout=30_000)  # what is to be seen will be; this machine may be busy
 
 
@@ -194,3 +199,13 @@ def numbers(found: Locator, attribute: str = "data-x") -> list[float]:
 def close(seen: Any, expected: Any) -> bool:
     """Tell whether numbers agree as far as the engines do."""
     return np.allclose(np.array(seen), np.array(expected), rtol=1e-5, atol=1e-6)
+
+
+def check_axe(page: Page, *parts: str) -> None:
+    """Hold that axe finds nothing that keeps someone from a page, or from parts of it."""
+    if not page.evaluate("() => Boolean(globalThis.axe)"):
+        page.evaluate(AXE.read_text("utf-8"))
+    among = {"include": [[part] for part in parts]} if parts else None
+    found = page.evaluate("(among) => among ? axe.run(among) : axe.run()", among)["violations"]
+    problems = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
+    assert not problems, f"{page.url}: {json.dumps(problems, indent=1)}"

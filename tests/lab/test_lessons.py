@@ -10,10 +10,9 @@ from playwright.sync_api import Page, expect
 from microgpt.lab import lessons
 from microgpt.lab.server import STATIC
 from microgpt.school import course
-from tests.lab.conftest import Lab, Open, picture
+from tests.lab.conftest import Lab, Open, check_axe, needs_axe, picture
 
 LESSONS = course.lessons()
-AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 LIVE = {  # what a screen shows once it has its numbers
     "play": ".name",
     "forward": ".code .now",
@@ -221,6 +220,7 @@ def test_a_file_that_is_older_than_its_lesson_says_so(show: Open) -> None:
     expect(page.locator(".checked")).to_contain_text("older than this lesson")
 
 
+@needs_axe
 @pytest.mark.parametrize(
     ("width", "height", "scheme"),
     [(320, 640, "light"), (1280, 720, "dark"), (1920, 1080, "light")],
@@ -236,10 +236,5 @@ def test_every_page_of_the_school_can_be_seen_by_all(
             page.locator(".live-screen .code, .live-screen .middle").first.wait_for()
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{place} is {wide} pixels wide"
-        if AXE.exists() and width < 1920:
-            page.evaluate(AXE.read_text("utf-8"))
-            found = page.evaluate("axe.run()")["violations"]
-            said = [
-                (v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found
-            ]
-            assert not said, f"{place}: {json.dumps(said, indent=1)}"
+        if width < 1920:
+            check_axe(page)

@@ -1,8 +1,5 @@
 """Any number of Forward and Backward: where it comes from, and what the loss does when it moves."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -11,9 +8,8 @@ from microgpt import engines, xray
 from microgpt.documents import Document
 from microgpt.model import Model
 from microgpt.xray import Trace, zoom
-from tests.lab.conftest import Open, answered, close, numbers
+from tests.lab.conftest import Open, answered, check_axe, close, needs_axe, numbers
 
-AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
 NAME = "mo"
 
 
@@ -215,15 +211,9 @@ def test_in_backward_too(show: Open, trace: Trace) -> None:
     expect(found).to_be_hidden()  # it was another word's
 
 
+@needs_axe
 def test_axe_finds_nothing_in_it(show: Open) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm install --prefix tests")
     page = show(f"forward?text={NAME}&step=99", color_scheme="dark")
     row(page, "q").first.click()
     panel(page).locator("summary").click()
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("axe.run({ include: [['.drawing'], ['.line-now'], ['.origin']] })")[
-        "violations"
-    ]
-    problems = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
-    assert not problems, json.dumps(problems, indent=1)
+    check_axe(page, ".drawing", ".line-now", ".origin")

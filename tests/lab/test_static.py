@@ -31,11 +31,10 @@ from microgpt.sampling import Sampling, probabilities
 from microgpt.school.learner import Learner
 from microgpt.training import Run, Settings
 from microgpt.tuning import Reference, Reinforcement
-from tests.lab.conftest import close, numbers
+from tests.lab.conftest import check_axe, close, needs_axe, numbers
 
 TESTS = Path(__file__).parents[1]
 NPM = TESTS / "node_modules" / "pyodide"
-AXE = TESTS / "node_modules" / "axe-core" / "axe.min.js"
 UNDER = "/some/where/"
 
 # Two functions of the first lesson; the end of a name is still to be added.
@@ -334,6 +333,7 @@ def alike(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@needs_axe
 def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> None:
     """Recorded answers paint the first screens; what needs Python is said, and waits."""
 
@@ -361,14 +361,10 @@ def test_numbers_are_there_before_python_is(browser: Browser, address: str) -> N
         for width in (320, 1280):
             page.set_viewport_size({"width": width, "height": 640})
             assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-        if not AXE.exists():
-            pytest.skip("axe-core is not installed: npm install --prefix tests")
-        page.evaluate(AXE.read_text("utf-8"))
-        found = [page.evaluate("() => axe.run()")]
+        check_axe(page)
         go(page, "play")
         page.locator(".name").first.wait_for()
-        found.append(page.evaluate("() => axe.run()"))
-        assert [each["violations"] for each in found] == [[], []]
+        check_axe(page)
 
 
 def test_scale_needs_no_python(browser: Browser, address: str) -> None:
