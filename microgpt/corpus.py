@@ -85,7 +85,7 @@ def _texts(path: Path) -> Iterator[tuple[bool, str]]:
             if dataset.kind(path.name) == ".jsonl":
                 for number, line in enumerate(file, 1):
                     if line.strip():
-                        yield True, dataset.json_line(str(path), number, line)
+                        yield True, dataset.json_line(str(path), number, line.strip())
             else:
                 while line := file.readline(LONGEST):
                     yield begins, line

@@ -13,6 +13,7 @@ from typing import Any, Union
 
 SHOWN = 40  # characters of a vocabulary that fit a message
 LEAST = 257  # tokens of byte pairs: the bytes, and BOS
+MOST = 1_000_000  # for these the library takes memory beforehand
 PAIRS = "bpe:"  # how their number is asked for
 Vocabulary = Union[str, "SubwordTokenizer"]  # what a model keeps: its characters, or a tokenizer
 
@@ -143,11 +144,13 @@ class SubwordTokenizer(Tokenizer):
         There are fewer where the texts hold no more pairs.
 
         Raises:
-            ValueError: there are more bytes than tokens, or the library is missing.
+            ValueError: there are too few or too many tokens, or the library is missing.
         """
         name = f"{PAIRS}{vocab_size}"
         if vocab_size < LEAST:
             raise ValueError(f"{name} has too few tokens: the bytes and BOS are {LEAST} already")
+        if vocab_size > MOST:
+            raise ValueError(f"{name} has too many tokens; the limit is {MOST:,}")
         library = _library(name)
         learned = library.Tokenizer(library.models.BPE())
         learned.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)

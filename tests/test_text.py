@@ -157,7 +157,7 @@ def test_a_text_that_is_another_now_is_refused(corpus: Corpus) -> None:
     ("name", "data", "says"),
     [
         ("a.jsonl", b'{"text": "a"}\n{"body": "b"}\n', 'a.jsonl, line 2: \'{"body": "b"}'),
-        ("a.jsonl", b'{"text": "a"}\n\nemma\n', "a.jsonl, line 3: 'emma"),
+        ("a.jsonl", b'{"text": "a"}\n\nemma\n', "a.jsonl, line 3: 'emma' holds no text"),
         ("a.txt", b"ab\xff", "a.txt is not UTF-8 text"),
         ("a.txt", b"", "a.txt holds no text"),
         ("a.txt", b"PK\x03\x04", "is a zip archive; unpack it"),

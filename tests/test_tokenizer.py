@@ -140,6 +140,7 @@ def test_a_broken_tokenizer_file_is_refused_in_one_line(
         ("bpe:", "must be bpe:N"),
         ("bpe:-3", "must be bpe:N"),
         ("bpe:99999999999999999999", "must be bpe:N"),
+        ("bpe:999999999", "too many tokens; the limit is 1,000,000"),
         ("bpe:256", "too few tokens: the bytes and BOS are 257 already"),
     ],
 )
