@@ -451,6 +451,12 @@ def test_a_model_trained_on_the_page_is_every_screens(page: Page) -> None:
     own = microgpt.train("world", steps=40, seed=44, val=0.05).model()
     logits = own.engine.inspect([own.tokenizer.bos, *own.tokenizer.ids("ma")])["logits"][-1]
     assert numbers(page.locator(".bar"), "data-logit") == pytest.approx(logits.tolist(), rel=1e-4)
+    go(page, "inside?text=emma&beside=")  # beside the site's own
+    lines = page.locator(".pane:last-child .best i[data-other]")
+    expect(lines).to_have_count(5)
+    seen = own.engine.inspect(own.tokenizer.encode("emma")[:-1])["probs"][-1]
+    first = page.locator(".pane:first-child .best li")
+    assert numbers(first, "data-p") == pytest.approx(sorted(seen, reverse=True)[:5], rel=1e-3)
     go(page, "edit?text=emma")  # a run, and so another Python
     page.get_by_role("button", name="no residual").click()
     page.locator(".moved").wait_for(timeout=60_000)
