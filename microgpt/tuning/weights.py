@@ -22,7 +22,7 @@ def forbid_unfinished(rewards, finished):
     return [r if ended else least for r, ended in zip(rewards, finished)]
 
 def advantages(rewards, ratios, beta):
-    """Return how much more each document earned than the others did, in the mean.
+    """Return how much more each document earned than the others did on average.
 
     ratios say how far a document has gone from the model before, log p - log p_before (nats); each
     nat costs beta of its reward. There are at least two documents.

@@ -174,6 +174,7 @@ def test_choosing_on_the_page(show: Open) -> None:
     expect(page.locator(".headline .won")).to_have_text("1.000")
 
 
+@pytest.mark.slow
 def test_learning_from_examples(show: Open) -> None:
     page = show("tune?reward=examples", height=1300)
     expect(page.get_by_label("replay")).to_be_visible()
