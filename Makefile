@@ -45,7 +45,7 @@ docs: $(BIN)/.ready-to-test rom  ## make again what the docs show of the program
 	$(BIN)/microgpt compare --json > microgpt/lab/static/scale.json
 	$(BIN)/python scripts/console_recording.py microgpt/lab/static
 	$(BIN)/python scripts/cartridge_pictures.py classic.sfc turbo.sfc docs
-	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab
+	MICROGPT_PICTURES=docs/lab $(BIN)/python -m pytest tests/lab  # MICROGPT_SMOLLM2=FILE: inside.png, too
 
 WASM := microgpt/native/wasm/kernel.wasm
 wasm:  ## compile the kernel for browsers: microgpt/native/wasm/kernel.wasm

@@ -186,6 +186,11 @@ def test_two_models_read_one_name(show: Open, lab: Lab, model: Model, place: Pat
     expect(difference).to_contain_text("these cannot be compared")
 
 
+def test_a_link_to_a_model_of_another_lab_shows_the_labs_own(show: Open) -> None:
+    page = show("inside?model=opened-7&beside=gone-3&text=emma")
+    expect(page.locator(".pane h2")).to_have_text(["own.safetensors"])
+
+
 def test_a_model_trained_on_the_page_stands_beside_the_labs_own(show: Open) -> None:
     page = show("training?steps=30&seed=44")
     page.locator(".transport .strong").click()

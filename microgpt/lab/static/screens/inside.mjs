@@ -42,6 +42,7 @@ function render({ model, el, params }) {
   async function fill() {
     const mine = ++shows;
     const models = await known(model);
+    if (!models.some(({ name }) => name === chosen[0])) chosen[0] = model.get("described").trained;
     for (const [i, select] of selects.entries()) options(select, models, chosen[i], i === 1);
     const names = chosen.filter((name) => models.some((m) => m.name === name));
     const bound = await Promise.all(names.map((name) => model.of(name)));
