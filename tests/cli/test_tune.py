@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from itertools import islice
 from pathlib import Path
 from threading import Timer
 
@@ -15,6 +16,7 @@ import microgpt
 from microgpt import dataset
 from microgpt.checkpoint import Checkpoint
 from microgpt.cli import main
+from microgpt.cli.tune import _pairs
 from tests.cli.conftest import MICROGPT, Command, Finished, complaint
 
 
@@ -123,25 +125,33 @@ def test_choosing_between_two_names(folder: Path) -> None:
     assert b"left or right" in process.stderr.readline()
     assert b"some 25 choices" in process.stderr.readline()
     shown = []
-    for key in (b"\x1b[D", b" ", b"x", b"\x1bOC", b"q"):
+    for key in (b"\x1b[D", b" ", b"x", b"\x1bOC", b"\x1bOD", b"\x1b[C", b"q"):
         if key not in (b"x",):
             shown.append(process.stdout.readline().decode().split()[1:])
             lines = (folder / "choices").read_text().splitlines()
-            assert len(lines) == (1, 2, 2, 3)[len(shown) - 1], "each choice is written at once"
+            assert len(lines) == (1, 2, 2, 3, 4, 5)[len(shown) - 1], (
+                "each choice is written at once"
+            )
         os.write(ours, key)
     said = process.stderr.read().decode()
     assert process.wait() == 0
     watch.cancel()
     assert termios.tcgetattr(theirs) == before, "the terminal is as it was"
     lines = (folder / "choices").read_text().splitlines()
-    (left, right), (worse, better) = shown[0], shown[2]
-    assert lines == ["emma\tada", f"{left}\t{right}", f"{better}\t{worse}"]
-    assert "2 choices added to choices" in said
+    liked = [shown[0], shown[2][::-1], shown[3], shown[4][::-1]]
+    assert lines == ["emma\tada", *map("\t".join, liked)]
+    assert "4 choices added to choices" in said
     assert "microgpt tune base --prefer choices -o mine.safetensors" in said
     os.close(ours)
     os.close(theirs)
     process.stdout.close()
     process.stderr.close()
+
+
+def test_names_to_choose_between_differ() -> None:
+    model = microgpt.train(["a", "b"], steps=50).model()
+    pairs = [*islice(_pairs(model, 1), 30)]
+    assert all(first and second and first != second for first, second in pairs)
 
 
 def test_ctrl_c_keeps_a_run_and_resume_goes_on(cli: Command, folder: Path) -> None:

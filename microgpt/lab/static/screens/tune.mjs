@@ -521,14 +521,15 @@ function stripDrawn({ about, seen }, name, wide, tall) {
   const numbers = seen.map((s) => s[name] ?? 0);
   const [low, high] = range ?? [Math.min(...numbers), Math.max(...numbers)];
   const room = (high - low || 1) * 0.08;
+  const by = step(high - low || 1);
   const { line, frame } = plot(wide, tall, {
     x: { from: 0, to: about?.steps ?? 1, ticks: [0, about?.steps ?? 1], title: "steps" },
     y: {
       from: low - room,
       to: high + room,
-      ticks: ticks(low, high, step(high - low || 1)),
+      ticks: ticks(low, high, by),
       title,
-      show: (v) => number(v, Math.abs(v) < 10 ? 2 : 0),
+      show: (v) => number(v, Number.isInteger(by) ? 0 : 2),
     },
   });
   const points = numbers.map((v, i) => /** @type {[number, number]} */ ([i + 1, v]));
