@@ -203,6 +203,14 @@ def test_the_gradient_of_dpo(beta: float) -> None:
     assert error(found, numeric(engine, objective)) < 1e-8
 
 
+def test_a_pair_far_apart_is_pulled_not_at_all_or_fully() -> None:
+    """As far as 10,000 nats: nothing overflows."""
+    pair = [[2, 0, 2], [2, 1, 2]]
+    won, lost = ([[0.0, far], [0.0, -far]] for far in (5000.0, -5000.0))
+    assert np.allclose(dpo(pair, [1, 0], won, 0.5)[1], 0)
+    assert dpo(pair, [1, 0], lost, 0.5)[1] == [[1, 1], [-1, -1]]
+
+
 def test_what_was_given_weighs_nothing() -> None:
     batch = [Completion([2, 0, 1, 2], 2), Completion([2, 0, 1], 1), [2, 1, 2]]
     ratios = [[9.0, 9.0, 0.5], [9.0, -0.5], [0.0, 0.0]]
