@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from microgpt.llm import bricks, export
 from microgpt.llm.architecture import Architecture
 from tests.architectures import ARCHITECTURES, draw
 
+ROOT = Path(__file__).parent.parent
 DOCUMENTS = [[10, 3, 3, 7, 0, 10, 2], [10, 5, 10], [10, 1, 2, 4, 10]]
 needs_torch = pytest.mark.skipif(
     bool(engines.missing("pytorch")), reason=str(engines.missing("pytorch"))
@@ -213,3 +216,10 @@ def test_what_it_refuses(
     assert (end.value.code, captured.out) == (2, "")
     assert said in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_the_docs_show_what_was_measured() -> None:
+    script = [sys.executable, ROOT / "scripts" / "ladder_table.py", ROOT / "docs" / "ladder.json"]
+    made = subprocess.run(script, capture_output=True, text=True, encoding="utf-8", check=True)
+    assert made.stdout in (ROOT / "docs" / "ladder.md").read_text("utf-8")
+    assert all(f"+ {name}]" in made.stdout for name in [*RUNGS][1:])
