@@ -219,7 +219,8 @@ def test_what_it_refuses(
 
 
 def test_the_docs_show_what_was_measured() -> None:
-    script = [sys.executable, ROOT / "scripts" / "ladder_table.py", ROOT / "docs" / "ladder.json"]
-    made = subprocess.run(script, capture_output=True, text=True, encoding="utf-8", check=True)
+    script, measured = ROOT / "scripts" / "ladder_table.py", ROOT / "docs" / "ladder.json"
+    words: list[str | Path] = [sys.executable, script, measured]
+    made = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=True)
     assert made.stdout in (ROOT / "docs" / "ladder.md").read_text("utf-8")
     assert all(f"+ {name}]" in made.stdout for name in [*RUNGS][1:])
