@@ -96,7 +96,8 @@ def _place(trace: Recording, index: int) -> Place | None:
 def _numbers(a: Recording, b: Recording, keys_a: list[Key], keys_b: list[Key]) -> Iterator[Number]:
     """Yield what differs between statements in the same place.
 
-    Where the texts differ, only the same call of a function is one place: its n-th in either run.
+    Of lines whose texts differ, a single one in either run is the same place, if it belongs to the
+    same call of a function: its n-th.
     """
     calls_a, calls_b = _ordinals(a), _ordinals(b)
     i = j = 0
@@ -106,10 +107,10 @@ def _numbers(a: Recording, b: Recording, keys_a: list[Key], keys_b: list[Key]) -
             heard = True
             yield from _gradients(a, b)
         skip_a, skip_b = (0, 0) if keys_a[i] == keys_b[j] else _meet(keys_a[i:], keys_b[j:])
-        for k in range(min(skip_a, skip_b) or int(skip_a == skip_b == 0)):
-            x, y = a.events[i + k], b.events[j + k]
-            if not (skip_a or skip_b) or calls_a[x.call] == calls_b[y.call]:
-                yield from _compare(a, b, x, y)
+        x, y = a.events[i], b.events[j]
+        same = (skip_a, skip_b) == (0, 0)
+        if same or ((skip_a, skip_b) == (1, 1) and calls_a[x.call] == calls_b[y.call]):
+            yield from _compare(a, b, x, y)
         i, j = (i + skip_a, j + skip_b) if skip_a or skip_b else (i + 1, j + 1)
     if not heard:
         yield from _gradients(a, b)
@@ -137,8 +138,9 @@ def _meet(a: Sequence[Key], b: Sequence[Key]) -> tuple[int, int]:
 
 
 def _compare(a: Recording, b: Recording, x: Event, y: Event) -> Iterator[Number]:
-    if a.graph and b.graph and (x.skipped or y.skipped):
-        return  # what these rounds did, the graph tells number by number
+    backward = x.skipped or y.skipped or a.calls[x.call].fn == b.calls[y.call].fn == "backward"
+    if a.graph and b.graph and backward:
+        return  # what its rounds did, in whatever order, the graph tells number by number
     for name in (n for n in x.set if n in y.set):
         items_a, items_b = a.numbers(x.set[name]), b.numbers(y.set[name])
         for i in range(max(len(items_a), len(items_b))):

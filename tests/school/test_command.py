@@ -69,7 +69,7 @@ def test_a_lesson_from_stub_to_pass(cli: Command, folder: Folder) -> None:
 
 
 def test_what_a_check_says_is_at_most_80_columns_wide(cli: Command, folder: Folder) -> None:
-    answer = "[alphabet.index(a_character_with_a_name_of_some_length) for _ in doc]"
+    answer = "[a_name_that_is_not_defined_anywhere_and_is_rather_long_as_well]"
     write(folder, answer)
     cli("school", "start", "2")
     for words in ("check", "reset 1", "run --steps 1", "start 8"):
