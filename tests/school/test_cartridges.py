@@ -75,6 +75,7 @@ def test_a_bug_that_no_longer_fits_is_an_error(tmp_path: Path) -> None:
         cartridges.sources(old, tmp_path)
 
 
+@pytest.mark.slow  # each cartridge is looked at above; this types what the lab says
 def test_the_lab_as_a_student_walks_it(cli: Command, tmp_path: Path) -> None:
     made = cli("school", "bugs").stdout
     for number in (1, 2, 3):

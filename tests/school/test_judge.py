@@ -479,7 +479,7 @@ from microgpt.school.mistakes import mistakes
 from microgpt.school.program import reference
 for lesson in range(1, 17):
     assert judge(reference(), lesson).failure is None, lesson
-for mistake in random.Random(2).sample(mistakes(), 20):
+for mistake in random.Random(2).sample(mistakes(), 8):
     assert judge(mistake.program(), mistake.lesson).mistake == mistake, mistake
 print("judged")
 """
