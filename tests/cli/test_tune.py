@@ -71,7 +71,9 @@ def test_tuning_by_a_reward(cli: Command, folder: Path) -> None:
     log = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert [line["step"] for line in log] == list(range(1, 41))
     assert log[-1]["reward"] > log[0]["reward"]
-    assert "adam.t" not in Checkpoint.load("tuned").state
+    tuned = Checkpoint.load("tuned")
+    assert "adam.t" not in tuned.state
+    assert tuned.training["settings"]["optimizer"]["beta1"] == 0.9
     measured = cli("eval", "tuned", "-n", "100", "--json")
     models = json.loads(measured.stdout)["models"]
     assert list(models) == ["base", "tuned"]
@@ -97,6 +99,7 @@ def test_tuning_on_examples_with_new_characters(cli: Command, folder: Path) -> N
     assert re.search(r"of the likeliest answers +0.0% +100.0%", done.stdout)
     grown = Checkpoint.load("t")
     assert grown.characters.endswith("01234567>")
+    assert grown.training["feed"]["old_val"] == 0.1, "what the base held out is not replayed"
     assert cli("eval", "t").stdout.splitlines()[0].split() == ["base", "t"]
     held = cli("tune", "base", "--data", "right", "--val", "0.2", "--steps", "1").stdout
     assert "\nmeasured by 1 prompt that it does not learn from\n" in held

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -48,6 +49,8 @@ def test_the_frontier_is_of_the_reward() -> None:
     odds = rewards[0] / (1 - rewards[0]) / math.exp(1 / betas[0])  # of the model before
     assert kls[-1] == pytest.approx(-math.log(odds / (1 + odds)), abs=1e-3)
     assert rewards[-1] > 0.999
+    graded = next(e["frontier"] for e in tune(reward="like:world", steps=1) if "frontier" in e)
+    assert 0.05 < graded[-1][2] < 0.2, "it ends where too few documents count"
 
 
 def test_sums_are_learned_first_and_then_checked() -> None:
@@ -101,15 +104,18 @@ def test_a_dial_counts_from_the_next_step_on() -> None:
     controls = jobs.controls_of(asked)
     assert isinstance(controls, TuningDials)
     heard = jobs.run(asked, controls, Checkpoint.load(SHIPPED))
-    while not isinstance(next(heard), float):
-        pass
+    events = [*takewhile(lambda event: not isinstance(event, float), heard)]
     with pytest.raises(ValueError, match="beta is True"):
         controls.apply({"beta": True, "lr": 0.01})
     assert controls.turned["lr"] == 0.003, "nothing of a command that is refused is applied"
     controls.apply({"beta": 100, "lr": 1e-9, "step": 9})
     controls.begin({"beta": 0})
     assert controls.turned["beta"] == 100, "turned before the run began"
-    steps = seen([event for event in heard if isinstance(event, dict)])
+    rest = [event for event in (*events, *heard) if isinstance(event, dict)]
+    written = [[text for text, _ in event["written"]] for event in rest if "written" in event]
+    assert len(written) > 1
+    assert all(each == written[0] for each in written), "the same draws"
+    steps = seen(rest)
     assert max(step["kl"] for step in steps) < 1e-3, "it learns at the new rate"
 
 
