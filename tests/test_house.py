@@ -26,10 +26,10 @@ LAYERS = [
     "integers llm llm.architecture llm.bricks llm.floats",
     "native snes",
     "engines",
-    "sampling model feed text training quantization cartridge xray probe "
+    "sampling model language feed text training quantization cartridge xray probe "
     "trials pictures scaling ladder tuning rewards evaluation "
     "llm.comparison llm.families llm.ledger llm.presets llm.quantities "
-    "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained llm.language "
+    "llm.safetensors_files llm.bpe llm.subwords llm.gguf_files llm.pretrained "
     "llm.export",
     "school",
     "lab",

@@ -16,8 +16,8 @@ from microgpt import engines, gpt
 from microgpt.checkpoint import Checkpoint
 from microgpt.config import GPTConfig
 from microgpt.engines.base import initial_state
+from microgpt.language import LanguageModel
 from microgpt.llm import pretrained
-from microgpt.llm.language import LanguageModel
 from microgpt.model import Model, Total
 from tests.conftest import EMMA, LETTERS
 

@@ -21,9 +21,9 @@ from microgpt.checkpoint import SHIPPED, Checkpoint
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.bricks import BricksEngine
 from microgpt.engines.scalar import ScalarEngine
+from microgpt.language import LanguageModel
 from microgpt.llm import export, families, pretrained
 from microgpt.llm.architecture import Architecture
-from microgpt.llm.language import LanguageModel
 from microgpt.sampling import Sampling, Stream
 from tests.architectures import ARCHITECTURES, draw
 from tests.test_families import FOLDERS, NAMES, configure, golden

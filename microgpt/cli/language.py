@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from microgpt import files
 from microgpt.cli.terminal import note, say, tell, visible
+from microgpt.language import LanguageModel, Message
 from microgpt.llm import pretrained
-from microgpt.llm.language import LanguageModel, Message
 from microgpt.model import Score
 from microgpt.sampling import Sampling, Stream, fresh_seed
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from microgpt.lab.answers import reply
 from microgpt.lab.inside import DIGITS, picture, stream
+from microgpt.language import LanguageModel
 from microgpt.llm import pretrained
-from microgpt.llm.language import LanguageModel
 
 MOST = 40  # tokens: more cannot be seen in a picture of every head
 LONGEST = 1_000  # characters: to find out that they are too many tokens

@@ -15,8 +15,8 @@ from microgpt.lab import server
 from microgpt.lab.answers import Answers
 from microgpt.lab.models import Models
 from microgpt.lab.published import MOST, Published
+from microgpt.language import LanguageModel
 from microgpt.llm import pretrained
-from microgpt.llm.language import LanguageModel
 from microgpt.model import Model
 from tests.lab.conftest import Lab, Open, answered, close, numbers, picture, start, stop
 from tests.test_pretrained import folder
