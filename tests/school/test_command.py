@@ -74,7 +74,8 @@ def test_what_a_check_says_is_at_most_80_columns_wide(cli: Command, folder: Fold
     cli("school", "start", "2")
     for words in ("check", "reset 1", "run --steps 1", "start 8"):
         done = cli("school", *words.split(), check=False)
-        assert max(map(len, (done.stdout + done.stderr).splitlines())) <= 80
+        lines = [n for n in (done.stdout + done.stderr).splitlines() if "names.txt: " not in n]
+        assert max(map(len, lines)) <= 80  # but for gpt.py's own line, which has a path in it
 
 
 def test_a_lost_state_is_made_again(cli: Command, folder: Folder) -> None:
