@@ -114,9 +114,9 @@ def test_what_only_seems_to_end_a_line_is_named(character: str) -> None:
 def test_a_file_is_read_by_its_kind(tmp_path: Path) -> None:
     lines = b'{"text": "emma", "id": 1}\n\n"ava"\n'
     for name, data, documents in (
-        ("a.txt.gz", gzip.compress(b"emma\nava\n"), ("emma", "ava")),
+        ("a.txt.gz", gzip.compress(b"emma\nava\n", mtime=0), ("emma", "ava")),
         ("a.jsonl", lines, ("emma", "ava")),
-        ("a.jsonl.gz", gzip.compress(lines), ("emma", "ava")),
+        ("a.jsonl.gz", gzip.compress(lines, mtime=0), ("emma", "ava")),
         ("a.csv", b"emma,1\n", ("emma,1",)),
     ):
         (tmp_path / name).write_bytes(data)

@@ -19,7 +19,7 @@ from tests.conftest import LETTERS
 
 
 def test_training_from_a_terminal(cli: Command, tmp_path: Path) -> None:
-    words = ["train", *SMALL, "--steps", "30", "--val", "0.1", "--batch", "2", "--seed", "3"]
+    words = ["train", *SMALL, "--steps", "30", "--val", "0.02", "--batch", "2", "--seed", "3"]
     done = cli(*words, "--out", "m.safetensors", "--log", "m.jsonl", "--keep-best")
     lines = done.stdout.splitlines()
     assert lines[0] == "world: 18,994 documents, 26 characters; 472 parameters; engine scalar"
