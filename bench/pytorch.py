@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from bench import report
 from microgpt import engines
+from microgpt.arrays import State
 from microgpt.config import Adam, GPTConfig
 from microgpt.engines.base import initial_state
 
@@ -58,8 +59,25 @@ class Plain(nn.Module):
         self.wpe = nn.Embedding(config.block_size, config.n_embd)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        for p in self.parameters():
-            nn.init.normal_(p, 0, 0.02)
+
+    @torch.no_grad()
+    def load(self, state: State) -> None:
+        """Begin where the engine does."""
+        layers: list[tuple[Any, tuple[str, ...]]] = [
+            (self.wte, ("wte",)),
+            (self.wpe, ("wpe",)),
+            (self.lm_head, ("lm_head",)),
+        ]
+        block: Any
+        for i, block in enumerate(self.blocks):
+            layers += [
+                (block.c_attn, tuple(f"layer{i}.attn_w{which}" for which in "qkv")),
+                (block.c_proj, (f"layer{i}.attn_wo",)),
+                (block.c_fc, (f"layer{i}.mlp_fc1",)),
+                (block.mlp_proj, (f"layer{i}.mlp_fc2",)),
+            ]
+        for layer, names in layers:
+            layer.weight.copy_(torch.cat([torch.tensor(state[name]) for name in names]))
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
         x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=tokens.device))
@@ -70,9 +88,17 @@ class Plain(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
 
 
+def initial(config: GPTConfig) -> State:
+    """Return the same first weights for both, of standard deviation 0.02 as GPT-2's."""
+    state = initial_state(config, random.Random(1))
+    return {name: array * (0.02 / 0.08) for name, array in state.items()}
+
+
 def plain(config: GPTConfig, batch: int, compiled: bool, device: str) -> Callable[[Any], float]:
     """Return a step of the plain loop."""
-    model = Plain(config).to(device)
+    model = Plain(config)
+    model.load(initial(config))
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.99), weight_decay=0.0)
     forward = torch.compile(model) if compiled else model
 
@@ -89,9 +115,8 @@ def plain(config: GPTConfig, batch: int, compiled: bool, device: str) -> Callabl
 
 def ours(config: GPTConfig, batch: int, compiled: bool, device: str) -> Callable[[Any], float]:
     """Return a step of the engine."""
-    state = initial_state(config, random.Random(1))
     engine = engines.create_trainable(
-        "pytorch", config, state, Adam(0.9, 0.99), device=device, compile=compiled
+        "pytorch", config, initial(config), Adam(0.9, 0.99), device=device, compile=compiled
     )
     return lambda windows: engine.train([windows], [LR])[0]
 

@@ -131,7 +131,7 @@ def test_a_feed_may_sample_from_the_model_that_it_teaches(tmp_path: Path) -> Non
 def test_a_resumed_run_is_one_never_interrupted(
     tmp_path: Path, stop: int, batch: int, val: float, quantized: bool
 ) -> None:
-    data = dataset.of(dataset.load("world").documents[:200])
+    data = dataset.of(dataset.load("world").documents[:80])
     quantization = partial(QuantizationAware, rounding=halves, start=5) if quantized else None
 
     def begin() -> Run[Pretraining]:

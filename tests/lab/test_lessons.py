@@ -223,7 +223,11 @@ def test_a_file_that_is_older_than_its_lesson_says_so(show: Open) -> None:
 @needs_axe
 @pytest.mark.parametrize(
     ("width", "height", "scheme"),
-    [(320, 640, "light"), (1280, 720, "dark"), (1920, 1080, "light")],
+    [
+        (320, 640, "light"),
+        pytest.param(1280, 720, "dark", marks=pytest.mark.slow),
+        pytest.param(1920, 1080, "light", marks=pytest.mark.slow),
+    ],
 )
 def test_every_page_of_the_school_can_be_seen_by_all(
     show: Open, width: int, height: int, scheme: str

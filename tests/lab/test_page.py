@@ -207,7 +207,7 @@ def test_the_dials_are_three_tabs_from_the_name(show: Open) -> None:
 
 
 # ---- Forward -------------------------------------------------------------------------------------
-@pytest.mark.parametrize("text", ["emma", "kai", "x"])
+@pytest.mark.parametrize("text", ["emma", pytest.param("kai", marks=pytest.mark.slow), "x"])
 def test_forward_draws_the_engines_numbers(show: Open, model: Model, text: str) -> None:
     page = show(f"forward?text={text}")
     tokens = model.tokenizer.encode(text)
@@ -346,7 +346,7 @@ def flat(model: Model, arrays: dict[str, Array]) -> Array:
     return np.concatenate([arrays[name].ravel() for name, _ in model.config.shapes()])
 
 
-@pytest.mark.parametrize("text", ["emma", "kai", "x"])
+@pytest.mark.parametrize("text", ["emma", pytest.param("kai", marks=pytest.mark.slow), "x"])
 def test_backward_shows_the_engines_gradients(show: Open, model: Model, text: str) -> None:
     engine = engines.create_trainable("scalar", model.config, model.checkpoint.state)
     gradients = flat(model, engine.gradients([model.tokenizer.encode(text)]))
@@ -363,7 +363,7 @@ def test_backward_shows_the_engines_gradients(show: Open, model: Model, text: st
     assert close(terms, [model.score(text).loss, *model.score(text).losses])
 
 
-@pytest.mark.parametrize("text", ["emma", "zoe", "x"])
+@pytest.mark.parametrize("text", ["emma", pytest.param("zoe", marks=pytest.mark.slow), "x"])
 def test_a_value_is_shown_with_what_it_came_from(show: Open, model: Model, text: str) -> None:
     trace = xray.record(text, model.checkpoint, until="backward")
     graph = trace.graph
