@@ -54,7 +54,7 @@ wasm:  ## compile the kernel for browsers: microgpt/native/wasm/kernel.wasm
 	  -Wall -Wextra -DREAL_BYTES=4 -Wl,--no-entry,--stack-first,--strip-debug microgpt/native/wasm/wasm.c -o $(WASM)
 
 clean:  ## remove all that was made here
-	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.sfc turbo.sfc
+	rm -rf .venv build dist *.egg-info .*_cache .hypothesis names.safetensors classic.* turbo.*
 
 # What a virtual environment and a C extension need of the system, and what the tests use of it.
 SYSTEM := python3-venv python3-dev gcc
