@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from microgpt.lab import lessons
 from microgpt.lab.server import STATIC
@@ -73,6 +73,15 @@ def test_a_lesson_asks_before_it_tells(show: Open) -> None:
     page.get_by_role("link", name="Lessons").last.click()
     expect(page.locator(".lessons-list .done")).to_have_count(1)
     expect(page.locator(".lessons-list .done")).to_contain_text("done")
+
+
+def test_what_is_beside_a_text_leaves_the_focus_where_it_is(show: Open) -> None:
+    """Play takes it where it is alone; here someone may be writing what they predict."""
+    page = show("lessons?lesson=1")
+    page.locator(".live-screen .bar").first.wait_for()
+    assert page.evaluate("document.activeElement === document.body")
+    go(page, "play")
+    expect(page.get_by_label("The beginning of a name")).to_be_focused()
 
 
 def test_hints_come_one_at_a_time(show: Open) -> None:
@@ -242,3 +251,34 @@ def test_every_page_of_the_school_can_be_seen_by_all(
         assert wide <= width, f"{place} is {wide} pixels wide"
         if width < 1920:
             check_axe(page)
+
+
+def test_a_lesson_is_walked_by_keyboard_alone(show: Open) -> None:
+    """From the list to a check that passes, without a mouse."""
+    page = show("lessons")
+    page.locator(".lessons-list a").first.wait_for()
+
+    def tab_to(target: Locator) -> None:
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if target.evaluate("(e) => e === document.activeElement"):
+                return
+        raise AssertionError(f"Tab does not lead to {target}")
+
+    tab_to(page.locator(".lessons-list a").first)
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1, name=LESSONS[0].title).wait_for()
+    tab_to(page.get_by_label("Your prediction"))
+    page.keyboard.type("5")
+    tab_to(page.get_by_role("button", name="Show the answer"))
+    page.keyboard.press("Enter")
+    tab_to(page.get_by_role("button", name="Write it here"))
+    page.keyboard.press("Enter")
+    area = page.get_by_label("mygpt.py", exact=True)
+    area.wait_for()
+    if not area.evaluate("(e) => e === document.activeElement"):
+        tab_to(area)
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(RIGHT)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".checked")).to_contain_text(re.compile(r"Passed: (\d+) of \1\."))

@@ -128,6 +128,13 @@ export function strip(numbers, { label, scale, group = 0, class: extra = "", nod
   );
 }
 
+/** Take the focus, where a screen is the whole page: beside a text, someone may be writing.
+ * @param {HTMLElement} el  the view @param {HTMLElement} target */
+export function focus(el, target) {
+  const alone = !el.closest(".live-screen");
+  if (alone && matchMedia("(hover: hover)").matches) target.focus({ preventScroll: true });
+}
+
 /** Say what a view shows now, as parameters that would show it again; the page puts them in its
  * address.
  * @param {HTMLElement} el @param {Record<string, string | number>} params */

@@ -1,5 +1,5 @@
 // Console: the cartridge in an emulator on this machine; the keyboard is its pad.
-import { h, latest, put, remember } from "../draw.mjs";
+import { focus, h, latest, put, remember } from "../draw.mjs";
 import { runner } from "../runner.mjs";
 
 /** What was last heard of the game.
@@ -152,7 +152,7 @@ function render({ model, el, params }) {
 
   el.addEventListener("keydown", (event) => space(event, transport.go));
   begin();
-  if (matchMedia("(hover: hover)").matches) screen.focus({ preventScroll: true });
+  focus(el, screen);
   return run.stop;
 }
 

@@ -1,5 +1,16 @@
 // Play: type a beginning; the model guesses the next letter; dials reshape its guess; names.
-import { dial, h, latest, letter, number, percent, put, remember, roving } from "../draw.mjs";
+import {
+  dial,
+  focus,
+  h,
+  latest,
+  letter,
+  number,
+  percent,
+  put,
+  remember,
+  roving,
+} from "../draw.mjs";
 import { explained } from "../terms.mjs";
 import { word } from "../word.mjs";
 
@@ -97,7 +108,7 @@ function render({ model, el, params }) {
   }
 
   changed();
-  if (matchMedia("(hover: hover)").matches) field.input.focus();
+  focus(el, field.input);
 }
 
 /** What the dials say at first: as the address has it.
