@@ -253,6 +253,28 @@ def test_every_page_of_the_school_can_be_seen_by_all(
             check_axe(page)
 
 
+@pytest.mark.slow
+@needs_axe
+@pytest.mark.parametrize(("width", "height", "scheme"), [(320, 640, "light"), (1280, 720, "dark")])
+def test_the_whole_school_can_be_seen_by_all(
+    show: Open, width: int, height: int, scheme: str
+) -> None:
+    page = show("lessons", width, height, color_scheme=scheme)
+    lessons = [f"lesson={lesson.number}" for lesson in LESSONS]
+    for place in [*lessons, *(f"tour={n}" for n in range(1, len(course.tour()) + 1))]:
+        go(page, f"lessons?{place}")
+        expect(page).to_have_url(re.compile(f"{place}$"))
+        page.locator("main:not(.outdated) > .view.lessons h1").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        if page.get_by_label("Your prediction").count():
+            page.get_by_label("Your prediction").fill("5")
+        if asked := page.get_by_role("button", name="Show the answer").all():
+            asked[0].click()
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{place} is {wide} pixels wide"
+        check_axe(page)
+
+
 def test_a_lesson_is_walked_by_keyboard_alone(show: Open) -> None:
     """From the list to a check that passes, without a mouse."""
     page = show("lessons")

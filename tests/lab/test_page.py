@@ -936,6 +936,8 @@ def test_code_and_drawing_are_seen_together_and_the_buttons_stay(
     walk_to(page, "= attention(")
     for part in (".code .now", ".drawing .row.now >> nth=0", ".transport .strong"):
         expect(page.locator(part).first).to_be_in_viewport()
+    share = "(e) => e.clientWidth / e.parentElement.clientWidth"
+    assert page.locator(".row.heads > small").first.evaluate(share) > 0.8, "not squeezed"
     page = show("backward?step=330", width, height)
     page.locator(".middle.ready").wait_for()
     page.locator(".notes").first.evaluate("(e) => scrollTo(0, scrollY + e.offsetTop)")
