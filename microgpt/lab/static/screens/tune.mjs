@@ -211,48 +211,37 @@ function transportOf(model, tuning) {
   };
 }
 
-/** Two dials, live: a change counts from the next step on.
+/** The dials, live: a change counts from the next step on.
  * @param {Model} _ @param {Tuning} tuning */
 function dialsOf(_, tuning) {
   const { session } = tuning;
-  const beta = dial({
+  /** @param {"beta" | "lr" | "replay"} name @param {number[]} values
+   * @param {{label: string, hint: string, show?: (i: number) => string}} options */
+  const one = (name, values, options) =>
+    dial({
+      min: 0,
+      max: values.length - 1,
+      step: 1,
+      value: session[name],
+      show: (i) => String(values[i]),
+      turned(i) {
+        session[name] = i;
+        tuning.turned();
+      },
+      ...options,
+    });
+  const beta = one("beta", BETAS, {
     label: "β",
-    min: 0,
-    max: BETAS.length - 1,
-    step: 1,
-    value: session.beta,
-    show: (i) => String(BETAS[i]),
     hint: "What it costs to leave the model before: the greater, the nearer it stays.",
-    turned(i) {
-      session.beta = i;
-      tuning.turned();
-    },
   });
-  const lr = dial({
+  const lr = one("lr", RATES, {
     label: "learning rate",
-    min: 0,
-    max: RATES.length - 1,
-    step: 1,
-    value: session.lr,
-    show: (i) => String(RATES[i]),
     hint: "How far a step goes; it falls to 0 by the last.",
-    turned(i) {
-      session.lr = i;
-      tuning.turned();
-    },
   });
-  const replay = dial({
+  const replay = one("replay", SHARES, {
     label: "replay",
-    min: 0,
-    max: SHARES.length - 1,
-    step: 1,
-    value: session.replay,
-    show: (i) => `${100 * SHARES[i]} %`,
     hint: "How much of each step is names that it knew before.",
-    turned(i) {
-      session.replay = i;
-      tuning.turned();
-    },
+    show: (i) => `${100 * SHARES[i]} %`,
   });
   return {
     element: h("div", { class: "knobs" }, beta.element, replay.element, lr.element),
